@@ -1,0 +1,1 @@
+"""Datasets: the folder form, layouts that import into it, splits, transforms."""

@@ -1,0 +1,324 @@
+"""The dataset folder: what every stage reads and writes.
+
+    lemons/
+      dataset.json            what the whole dataset is (DatasetInfo)
+      train/  images/*.png    masks/*.png    metadata.jsonl
+      validation/ ...         test/ ...
+
+It is also a Hugging Face `imagefolder`. Masks are palette PNGs: the pixel is the class id, the palette shows
+it. Nothing here needs torch.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from isdm import provenance
+from isdm.errors import DataError
+from isdm.files import (
+    read_json,
+    read_json_lines,
+    sha256_of_file,
+    sha256_of_json,
+    write_json,
+    write_text,
+    write_with,
+)
+
+FORMAT_VERSION = 1
+IGNORE_INDEX = 255
+MAX_CLASSES = 255
+PAIRS_PER_FOLDER = 10_000
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+ImageArray = NDArray[np.uint8]
+MaskArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SegmentationClass:
+    """A class: its id in the masks, its name, and its colour (red, green, blue) for people."""
+
+    id: int
+    name: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset.json` holds."""
+
+    name: str
+    classes: tuple[SegmentationClass, ...]
+    channels: int = 3
+    """1 for grey images, 3 for RGB."""
+    bit_depth: int = 8
+    ignore_index: int = IGNORE_INDEX
+    source: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.classes)
+
+    def write(self, folder: Path) -> None:
+        """Write `dataset.json`."""
+        write_json(folder / "dataset.json", asdict(self))
+
+    @staticmethod
+    def read(folder: Path) -> "DatasetInfo":
+        """Read and check `dataset.json`."""
+        path = folder / "dataset.json"
+        if not folder.is_dir():
+            raise DataError(f"{folder} is not a folder; give a dataset made by `isdm data import`.")
+        if not path.is_file():
+            raise DataError(
+                f"{folder} is not a dataset (it has no dataset.json); make one of it with "
+                f"`isdm data import {folder} DST`."
+            )
+        values = read_json(path)
+        try:
+            classes = tuple(
+                SegmentationClass(int(entry["id"]), str(entry["name"]), _colour(entry["colour"]))
+                for entry in values["classes"]
+            )
+            info = DatasetInfo(
+                name=str(values["name"]),
+                classes=classes,
+                channels=int(values["channels"]),
+                bit_depth=int(values["bit_depth"]),
+                ignore_index=int(values["ignore_index"]),
+                source=dict(values.get("source", {})),
+                split=dict(values.get("split", {})),
+                format_version=int(values["format_version"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} lacks or misstates {error}; import the dataset again.") from None
+        if info.format_version > FORMAT_VERSION:
+            raise DataError(
+                f"{path} has format version {info.format_version}; this isdm reads up to {FORMAT_VERSION}. "
+                f"Install a newer isdm."
+            )
+        if [entry.id for entry in classes] != list(range(len(classes))) or len(classes) < 2:
+            ids = [entry.id for entry in classes]
+            raise DataError(f"{path}: class ids are {ids}; they must be 0, 1, 2, … and at least two.")
+        if info.channels not in (1, 3) or info.bit_depth != 8:
+            raise DataError(
+                f"{path}: {info.channels} channels of {info.bit_depth} bits; grey (1) or RGB (3) images of "
+                f"8 bits can be used."
+            )
+        return info
+
+
+def _colour(values: Iterable[Any]) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file, its mask file and what `metadata.jsonl` says of them."""
+
+    image: Path
+    mask: Path
+    metadata: Mapping[str, Any]
+
+    @property
+    def stem(self) -> str:
+        """File name of the image without its extension."""
+        return self.image.stem
+
+    @property
+    def group(self) -> str:
+        """What a split must not part, such as one fruit seen from many sides."""
+        return str(self.metadata.get("group") or self.image.stem)
+
+
+class SegmentationDataset:
+    """A dataset folder opened for reading.
+
+    Args:
+        folder: a folder with `dataset.json`.
+
+    Raises:
+        DataError: when it is no dataset, or one whose making was not finished.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.info = DatasetInfo.read(self.folder)
+        record = provenance.read(self.folder)
+        if record is not None and not record.finished:
+            raise DataError(
+                f"{self.folder} is unfinished; run the same `isdm {record.stage}` command again to complete it."
+            )
+
+    @cached_property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that exist."""
+        return tuple(split for split in SPLITS if (self.folder / split / "metadata.jsonl").is_file())
+
+    def pairs(self, split: Split) -> list[Pair]:
+        """List the pairs of a split in the order of `metadata.jsonl`; [] where the split does not exist.
+
+        Pairs that selection rejected (`kept` is false) are left out.
+        """
+        path = self.folder / split / "metadata.jsonl"
+        if not path.is_file():
+            return []
+        pairs = []
+        for number, line in enumerate(read_json_lines(path), start=1):
+            try:
+                image, mask = (path.parent / line[key] for key in ("image_file_name", "mask_file_name"))
+            except (KeyError, TypeError):
+                raise DataError(
+                    f"{path}, line {number} must name image_file_name and mask_file_name."
+                ) from None
+            if not image.resolve().is_relative_to(path.parent.resolve()):
+                raise DataError(f"{path}, line {number}: {line['image_file_name']} lies outside the dataset.")
+            if line.get("kept", True):
+                pairs.append(Pair(image, mask, line))
+        return pairs
+
+    def require(self, split: Split) -> list[Pair]:
+        """List the pairs of a split that must not be empty."""
+        pairs = self.pairs(split)
+        if not pairs:
+            raise DataError(f"{self.folder} has no {split} pairs; import it with a {split} split.")
+        return pairs
+
+    def load(self, pair: Pair) -> tuple[ImageArray, MaskArray]:
+        """Decode a pair: image (H, W, C) uint8, mask (H, W) uint8 class ids; both checked."""
+        image, mask = read_image(pair.image, self.info.channels), read_mask(pair.mask)
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"{pair.image} is {size_text(image)} but {pair.mask} is {size_text(mask)}; they must agree."
+            )
+        check_class_ids(mask, self.info, pair.mask)
+        return image, mask
+
+    def fingerprint(self, split: Split) -> str:
+        """SHA-256 over the classes, the names, the contents and the groups of a split's pairs."""
+        classes = [asdict(entry) for entry in self.info.classes]
+        lines = [
+            (pair.image.name, sha256_of_file(pair.image), sha256_of_file(pair.mask), pair.group)
+            for pair in self.pairs(split)
+        ]
+        return sha256_of_json([classes, sorted(lines)])
+
+
+def load_arrays(dataset: SegmentationDataset, pairs: Iterable[Pair]) -> tuple[ImageArray, MaskArray]:
+    """Decode pairs of one common size: images (N, H, W, C) uint8 and masks (N, H, W) uint8.
+
+    Raises:
+        DataError: when the images are not all of one size.
+    """
+    images, masks = [], []
+    for pair in pairs:
+        image, mask = dataset.load(pair)
+        if images and image.shape != images[0].shape:
+            raise DataError(
+                f"{pair.image} is {size_text(image)} but others are {size_text(images[0])}; networks need one "
+                f"size: import with --size."
+            )
+        images.append(image)
+        masks.append(mask)
+    return np.stack(images), np.stack(masks)
+
+
+def read_image(path: Path, channels: int) -> ImageArray:
+    """Decode an image file as (H, W, channels) uint8, turned as its EXIF says."""
+    with opened_image(path) as image:
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+            raise DataError(f"{path} has more than 8 bits a channel; convert it to 8 bits first.")
+        array = np.asarray(turned.convert("L" if channels == 1 else "RGB"))
+    return array[:, :, None] if channels == 1 else array
+
+
+def read_mask(path: Path) -> MaskArray:
+    """Decode a mask file of class ids as (H, W) uint8."""
+    with opened_image(path) as mask:
+        if mask.mode not in ("P", "L"):
+            raise DataError(f"{path} has mode {mask.mode}; a mask must hold one class id a pixel (P or L).")
+        return np.asarray(mask)
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[Image.Image]:
+    """Open and decode an image; what Pillow cannot read becomes a `DataError` that names the file."""
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is too large to be decoded safely ({error}).") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it.") from None
+    with image:
+        yield image
+
+
+def size_text(array: NDArray[Any]) -> str:
+    """Size of an image or mask as people write it: width x height."""
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
+def check_class_ids(mask: MaskArray, info: DatasetInfo, path: Path) -> None:
+    """Refuse a mask with a class id that `info` does not declare."""
+    ids = np.unique(mask)
+    wrong = ids[(ids >= info.num_classes) & (ids != info.ignore_index)]
+    if len(wrong):
+        raise DataError(
+            f"{path} holds class id {', '.join(map(str, wrong))}; declared are 0 to {info.num_classes - 1} and "
+            f"{info.ignore_index} (ignored)."
+        )
+
+
+def pair_names(stem: str, index: int, total: int) -> dict[str, str]:
+    """Relative file names of a pair; above 10,000 pairs they are spread over numbered folders."""
+    part = f"{index // PAIRS_PER_FOLDER:05d}/" if total > PAIRS_PER_FOLDER else ""
+    return {"image_file_name": f"images/{part}{stem}.png", "mask_file_name": f"masks/{part}{stem}.png"}
+
+
+def write_pair(
+    split_folder: Path, names: Mapping[str, str], image: ImageArray, mask: MaskArray, info: DatasetInfo
+) -> None:
+    """Write an image (H, W, C) and its mask (H, W) as PNG files, each whole or not at all."""
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    _write_png(split_folder / names["image_file_name"], picture)
+    _write_png(split_folder / names["mask_file_name"], palette_image(mask, info))
+
+
+def _write_png(path: Path, image: Image.Image) -> None:
+    write_with(path, lambda aside: image.save(aside, format="PNG"))
+
+
+def palette_image(mask: MaskArray, info: DatasetInfo) -> Image.Image:
+    """Show a mask (H, W) of class ids as a palette image; ignored pixels are mid-grey."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[info.ignore_index] = 127
+    for entry in info.classes:
+        palette[entry.id] = entry.colour
+    image = Image.fromarray(mask)  # mode L; a palette makes it mode P without touching the ids
+    image.putpalette(palette.ravel().tolist())
+    return image
+
+
+def write_metadata(split_folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write `metadata.jsonl` whole."""
+    text = "".join(json.dumps(dict(line), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    write_text(split_folder / "metadata.jsonl", text)

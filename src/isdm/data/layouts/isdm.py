@@ -1,0 +1,25 @@
+"""The dataset folder of isdm itself: classes, groups and splits are taken over."""
+
+from functools import partial
+from pathlib import Path
+
+from isdm.data.dataset import SegmentationDataset, read_mask
+from isdm.data.layouts.source import Source, SourcePair
+
+
+def recognises(source: Path) -> bool:
+    """A folder with dataset.json."""
+    return (source / "dataset.json").is_file()
+
+
+def read(source: Path) -> Source:
+    """Read the folder's classes and pairs."""
+    dataset = SegmentationDataset(source)
+    pairs = [
+        SourcePair(pair.image, pair.mask, pair.stem, partial(read_mask, pair.mask), pair.group, split)
+        for split in dataset.splits
+        for pair in dataset.pairs(split)
+    ]
+    names = tuple(entry.name for entry in dataset.info.classes)
+    colours = tuple(entry.colour for entry in dataset.info.classes)
+    return Source(names, pairs, colours, [f"classes and splits are those of {source.name}/dataset.json"])

@@ -1,0 +1,74 @@
+"""What a layout finds in a source tree."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isdm.data.dataset import MaskArray, Split
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; black is the background.
+_COLOURS = (
+    (0, 0, 0),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """One image and how to get its mask as class ids (H, W) uint8."""
+
+    image: Path
+    mask: Path
+    stem: str
+    load_mask: Callable[[], MaskArray]
+    group: str | None = None
+    """What a split must not part, where the layout knows it."""
+    split: Split | None = None
+    """The split that the source itself gives, if any."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source tree: class names (id is the position, 0 the background), pairs, and the rules used."""
+
+    class_names: tuple[str, ...]
+    pairs: list[SourcePair]
+    colours: tuple[tuple[int, int, int], ...] | None = None
+    notes: list[str] = field(default_factory=list)
+    """Sentences that say how masks were read; shown to the user and kept in dataset.json."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with the tree, one line each; any makes the import fail after all are listed."""
+
+
+def class_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours for `count` classes: distinct first, then repeated darker."""
+    colours = []
+    for index in range(count):
+        turn, place = divmod(max(index - 1, 0), len(_COLOURS) - 1)
+        red, green, blue = _COLOURS[0] if index == 0 else _COLOURS[place + 1]
+        dim = 0.75**turn
+        colours.append((int(red * dim), int(green * dim), int(blue * dim)))
+    return tuple(colours)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Image files below `folder`, sorted by path; hidden files are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not _hidden(path.relative_to(folder).parts)
+    )
+
+
+def _hidden(parts: Iterable[str]) -> bool:
+    return any(part.startswith(".") for part in parts)

@@ -1,0 +1,1 @@
+"""The mathematics of the diffusion process; the denoiser comes as a callable."""

@@ -1,0 +1,103 @@
+"""From noise to images: diffusers' schedulers take every step, this module feeds them.
+
+A scheduler is built on the table of just the steps that are visited, so that "the step before" is always the
+previous row: exact for any spacing. It receives pred_xstart, made here from eps under guidance and clamped,
+so that every sampler treats guidance, clamping and the learned variance alike.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from torch import Tensor
+
+from isdm.config import Sampler, Timesteps
+from isdm.diffusion.guidance import Denoiser, guided_output
+from isdm.diffusion.process import predict_x_start
+from isdm.diffusion.schedule import (
+    NoiseSchedule,
+    ddim_timesteps,
+    rescaled_schedule,
+    respace,
+    respaced_timesteps,
+    training_schedule,
+)
+
+
+def sampling_schedule(
+    num_train_timesteps: int, num_sampling_steps: int, sampler: Sampler, timesteps: Timesteps
+) -> NoiseSchedule:
+    """Steps that a sampler visits: a subset of the trained ones, or the paper's fresh rescaled schedule."""
+    if timesteps == "rescaled":
+        return rescaled_schedule(num_sampling_steps)
+    spacing = ddim_timesteps if sampler == "ddim" else respaced_timesteps
+    return respace(training_schedule(num_train_timesteps), spacing(num_train_timesteps, num_sampling_steps))
+
+
+def make_scheduler(sampler: Sampler, schedule: NoiseSchedule) -> Any:
+    """Build diffusers' scheduler for the steps of `schedule`; it expects pred_xstart as the model's output."""
+    steps = list(reversed(range(len(schedule))))
+    common = {
+        "num_train_timesteps": len(schedule),
+        "trained_betas": schedule.betas,
+        "prediction_type": "sample",
+    }
+    if sampler == "ddpm":
+        scheduler = DDPMScheduler(variance_type="learned_range", clip_sample=False, **common)
+        scheduler.set_timesteps(timesteps=steps)
+    elif sampler == "ddim":
+        scheduler = DDIMScheduler(
+            clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading", **common
+        )
+        scheduler.set_timesteps(len(steps))
+    elif sampler == "unipc":
+        scheduler = UniPCMultistepScheduler(timestep_spacing="trailing", final_sigmas_type="zero", **common)
+        scheduler.set_timesteps(len(steps))
+    else:
+        kind = "sde-dpmsolver++" if sampler == "dpmsolver++-sde" else "dpmsolver++"
+        scheduler = DPMSolverMultistepScheduler(algorithm_type=kind, final_sigmas_type="zero", **common)
+        scheduler.set_timesteps(timesteps=steps)
+    assert scheduler.timesteps.tolist() == steps, "the scheduler must visit exactly the table's steps"
+    return scheduler
+
+
+@torch.no_grad()
+def sample_images(
+    denoiser: Denoiser,
+    semantic_map: Tensor,
+    schedule: NoiseSchedule,
+    *,
+    sampler: Sampler,
+    guidance_scale: float,
+    generators: Sequence[torch.Generator],
+    x_T: Tensor,  # noqa: N803
+    on_step: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Draw one image for each semantic map.
+
+    Args:
+        denoiser: the network.
+        semantic_map: (N, K, H, W).
+        schedule: the steps to visit, from `sampling_schedule`.
+        sampler: name of the method.
+        guidance_scale: classifier-free guidance; 1 is off.
+        generators: N generators on the CPU, one a sample, for the noise drawn on the way.
+        x_T: (N, C, H, W) the noise to start from.
+        on_step: called after every step.
+
+    Returns:
+        (N, C, H, W) float32 in [-1, 1].
+    """
+    scheduler = make_scheduler(sampler, schedule)
+    x_t = x_T.float()
+    for step in reversed(range(len(schedule))):
+        t = x_t.new_full((len(x_t),), float(schedule.timestep_map[step]))
+        eps, v = guided_output(denoiser, x_t, t, semantic_map, guidance_scale)
+        steps = torch.full((len(x_t),), step, device=x_t.device)
+        pred_xstart = predict_x_start(schedule, x_t, steps, eps).clamp(-1, 1)
+        output = torch.cat([pred_xstart, v], dim=1) if sampler == "ddpm" else pred_xstart
+        options = {} if sampler == "unipc" else {"generator": list(generators)}
+        x_t = scheduler.step(output, step, x_t, return_dict=False, **options)[0].float()
+        on_step()
+    return x_t.clamp(-1, 1)

@@ -1,0 +1,132 @@
+"""Files that are whole or absent: write aside, fsync, rename.
+
+A process can be killed between any two instructions. Each function here leaves either the old file or the new
+one under the final name, never a part of one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from isdm.errors import DataError
+
+ASIDE_MARK = ".aside-"
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success move it there durably, on failure remove it.
+
+    The name carries the process id, so two processes never write the same temporary file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{ASIDE_MARK}{os.getpid()}-{path.name}")
+    try:
+        yield aside
+        _fsync(aside)
+        aside.replace(path)
+        _fsync(path.parent)
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8 atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write `value` to `path` as YAML atomically, keys in their given order."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` produce the file (a library's own save function), atomically."""
+    with written_aside(path) as aside:
+        write(aside)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a file that is missing or not JSON is a `DataError` that names it."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}). Restore it or make the folder anew.") from None
+
+
+def append_json_line(path: Path, value: Any) -> None:
+    """Append one object to a JSON-lines file and make it durable.
+
+    A kill can leave the last line cut; `read_json_lines` drops such a tail.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> list[Any]:
+    """Read a JSON-lines file.
+
+    With `tolerate_cut_tail` an incomplete last line (a killed append) is left out; any other line that is not
+    JSON is a `DataError` that names the file and the line.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.")
+    values = []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if number == len(lines) and tolerate_cut_tail:
+            continue  # no newline at its end: the append was cut
+        try:
+            values.append(json.loads(line))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path}, line {number} is not valid JSON ({error}). Mend or remove it."
+            ) from None
+    return values
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """SHA-256 of a JSON value in a canonical form (sorted keys), in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,1 @@
+"""Networks: the semantic diffusion U-Net, the published checkpoints' form, downstream segmenters."""

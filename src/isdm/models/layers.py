@@ -1,0 +1,94 @@
+"""Layers of the U-Net that know nothing of the semantic map (Dhariwal and Nichol 2021, appendix)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NUM_GROUPS = 32
+
+
+def timestep_embedding(t: Tensor, channels: int) -> Tensor:
+    """Sinusoidal embedding of `t` (N,) float32, not necessarily whole: (N, channels), cosines first."""
+    half = channels // 2
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)  # (channels / 2,)
+    angles = t.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def zero_initialised(layer: nn.Conv2d | nn.Conv1d) -> nn.Conv2d | nn.Conv1d:
+    """Set a layer's weights to zero, so that its block starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def resample(h: Tensor, direction: int) -> Tensor:
+    """Halve (-1, average pooling) or double (+1, nearest neighbour) the size of `h`; 0 keeps it."""
+    if direction < 0:
+        return F.avg_pool2d(h, 2)
+    return F.interpolate(h, scale_factor=2.0, mode="nearest") if direction > 0 else h
+
+
+class TimeScaleShift(nn.Module):
+    """Project the time embedding to a scale and a shift a channel, and apply them."""
+
+    def __init__(self, embedding_channels: int, channels: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(embedding_channels, 2 * channels)
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """Apply to `h` (N, C, H, W) the scale and shift of `embedding` (N, E)."""
+        scale, shift = self.projection(F.silu(embedding))[:, :, None, None].chunk(
+            2, dim=1
+        )  # (N, C, 1, 1) each
+        return h * (1 + scale) + shift
+
+
+class ResBlock(nn.Module):
+    """Residual block of the encoder; `direction` -1 also halves the size."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, embedding_channels: int, dropout: float, direction: int = 0
+    ) -> None:
+        super().__init__()
+        self.direction = direction
+        self.in_norm = nn.GroupNorm(NUM_GROUPS, in_channels)
+        self.in_conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.out_norm = nn.GroupNorm(NUM_GROUPS, out_channels)
+        self.time = TimeScaleShift(embedding_channels, out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.out_conv = zero_initialised(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map `x` (N, in, H, W) and the time embedding (N, E) to (N, out, H', W')."""
+        h = F.silu(self.in_norm(x))  # (N, in, H, W)
+        h = self.in_conv(resample(h, self.direction))  # (N, out, H', W')
+        h = self.time(self.out_norm(h), embedding)  # (N, out, H', W')
+        h = self.out_conv(self.dropout(F.silu(h)))  # (N, out, H', W')
+        skip: Tensor = self.skip(resample(x, self.direction))
+        return skip + h
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all positions of a feature map, added to its input."""
+
+    def __init__(self, channels: int, head_channels: int) -> None:
+        super().__init__()
+        assert channels % head_channels == 0, (channels, head_channels)
+        self.num_heads = channels // head_channels
+        self.norm = nn.GroupNorm(NUM_GROUPS, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.projection = zero_initialised(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `x` (N, C, H, W) to the same shape."""
+        h = self.norm(x).flatten(2)  # (N, C, HW)
+        qkv = self.qkv(h).unflatten(1, (self.num_heads, 3, -1))  # (N, heads, 3, C/heads, HW)
+        q, k, v = qkv.transpose(-1, -2).unbind(2)  # (N, heads, HW, C/heads) each
+        h = F.scaled_dot_product_attention(q, k, v)  # (N, heads, HW, C/heads)
+        h = self.projection(h.transpose(-1, -2).flatten(1, 2))  # (N, C, HW)
+        return x + h.view_as(x)

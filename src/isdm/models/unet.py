@@ -1,0 +1,170 @@
+"""The semantic diffusion network: a U-Net whose encoder sees the noisy image and whose decoder the mask too."""
+
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from isdm.models.layers import NUM_GROUPS, ResBlock, SelfAttention, timestep_embedding, zero_initialised
+from isdm.models.spade import Resize, SemanticPyramid, SpadeResBlock
+
+
+class Encoded(NamedTuple):
+    """What the encoder makes of a noisy image; the mask has no part in it."""
+
+    h: Tensor
+    skips: list[Tensor]
+    embedding: Tensor
+
+
+class EncoderBlock(nn.Module):
+    """A residual block, and attention where its level has it."""
+
+    def __init__(self, block: ResBlock, attention: SelfAttention | None) -> None:
+        super().__init__()
+        self.block, self.attention = block, attention
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """Map `h` (N, C, H, W) onwards."""
+        h = self.block(h, embedding)
+        return self.attention(h) if self.attention is not None else h
+
+
+class DecoderBlock(nn.Module):
+    """A SPADE residual block, attention where its level has it, upsampling at the end of a level."""
+
+    def __init__(
+        self, block: SpadeResBlock, attention: SelfAttention | None, up: SpadeResBlock | None
+    ) -> None:
+        super().__init__()
+        self.block, self.attention, self.up = block, attention, up
+
+    def forward(self, h: Tensor, embedding: Tensor, pyramid: SemanticPyramid) -> Tensor:
+        """Map `h` (N, C, H, W) onwards under the masks of `pyramid`."""
+        h = self.block(h, embedding, pyramid)
+        h = self.attention(h) if self.attention is not None else h
+        return self.up(h, embedding, pyramid) if self.up is not None else h
+
+
+class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Denoiser conditioned on a semantic map (Wang et al. 2022).
+
+    Args:
+        in_channels: channels C of the images.
+        num_classes: channels K of the semantic map.
+        base_channels: width of the first level.
+        channel_multipliers: width of each level as a multiple of `base_channels`.
+        num_res_blocks: residual blocks a level in the encoder; the decoder has one more.
+        attention_downsamplings: levels with self-attention, by how many times smaller they are.
+        attention_head_channels: channels of one attention head.
+        spade_channels: hidden width of the SPADE layers.
+        spade_resize: how the map is brought to a level's size.
+        dropout: dropout in the residual blocks.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 2,
+        base_channels: int = 64,
+        channel_multipliers: tuple[int, ...] = (1, 2, 3, 4),
+        num_res_blocks: int = 2,
+        attention_downsamplings: tuple[int, ...] = (8, 16, 32),
+        attention_head_channels: int = 64,
+        spade_channels: int = 128,
+        spade_resize: Resize = "nearest",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        embedding_channels = 4 * base_channels
+        last_level = len(channel_multipliers) - 1
+
+        def attention(channels: int, level: int) -> SelfAttention | None:
+            wanted = 2**level in attention_downsamplings
+            return SelfAttention(channels, min(attention_head_channels, channels)) if wanted else None
+
+        def spade_block(in_channels: int, out_channels: int, direction: int = 0) -> SpadeResBlock:
+            return SpadeResBlock(
+                in_channels, out_channels, embedding_channels, num_classes, spade_channels, dropout, direction
+            )
+
+        self.time_embedding = nn.Sequential(
+            nn.Linear(base_channels, embedding_channels),
+            nn.SiLU(),
+            nn.Linear(embedding_channels, embedding_channels),
+        )
+        channels = base_channels
+        self.stem = nn.Conv2d(in_channels, channels, 3, padding=1)
+        skip_channels = [channels]
+        self.encoder = nn.ModuleList()
+        for level, multiplier in enumerate(channel_multipliers):
+            for _ in range(num_res_blocks):
+                block = ResBlock(channels, multiplier * base_channels, embedding_channels, dropout)
+                channels = multiplier * base_channels
+                self.encoder.append(EncoderBlock(block, attention(channels, level)))
+                skip_channels.append(channels)
+            if level < last_level:
+                down = ResBlock(channels, channels, embedding_channels, dropout, direction=-1)
+                self.encoder.append(EncoderBlock(down, None))
+                skip_channels.append(channels)
+        self.middle = nn.ModuleList(
+            [
+                spade_block(channels, channels),
+                SelfAttention(channels, min(attention_head_channels, channels)),
+                spade_block(channels, channels),
+            ]
+        )
+        self.decoder = nn.ModuleList()
+        for level, multiplier in reversed(list(enumerate(channel_multipliers))):
+            for index in range(num_res_blocks + 1):
+                spade = spade_block(channels + skip_channels.pop(), multiplier * base_channels)
+                channels = multiplier * base_channels
+                up = spade_block(channels, channels, +1) if level > 0 and index == num_res_blocks else None
+                self.decoder.append(DecoderBlock(spade, attention(channels, level), up))
+        self.out_norm = nn.GroupNorm(NUM_GROUPS, channels)
+        self.out_conv = zero_initialised(nn.Conv2d(channels, 2 * in_channels, 3, padding=1))
+
+    @property
+    def size_divisor(self) -> int:
+        """What height and width must be a multiple of: the downsampling of the lowest level."""
+        return cast("int", 2 ** (len(self.config.channel_multipliers) - 1))
+
+    def encode(self, x_t: Tensor, t: Tensor) -> Encoded:
+        """Encode the noisy image `x_t` (N, C, H, W) at time `t` (N,) float32."""
+        embedding = timestep_embedding(t, self.config.base_channels).to(self.dtype)
+        embedding = self.time_embedding(embedding)  # (N, 4 * base)
+        h = self.stem(x_t.to(self.dtype))  # (N, base, H, W)
+        skips = [h]
+        for block in self.encoder:
+            h = block(h, embedding)  # (N, C_level, H / 2^level, W / 2^level)
+            skips.append(h)
+        return Encoded(h, skips, embedding)
+
+    def decode(self, encoded: Encoded, semantic_map: Tensor) -> Tensor:
+        """Decode under the masks `semantic_map` (N, K, H, W); returns (N, 2C, H, W)."""
+        h, skips, embedding = encoded
+        pyramid = SemanticPyramid(semantic_map.to(self.dtype), self.config.spade_resize)
+        first, attention, second = self.middle
+        h = second(attention(first(h, embedding, pyramid)), embedding, pyramid)
+        remaining = list(skips)
+        for block in self.decoder:
+            h = block(torch.cat([h, remaining.pop()], dim=1), embedding, pyramid)
+        output: Tensor = self.out_conv(F.silu(self.out_norm(h)))
+        return output
+
+    def forward(self, x_t: Tensor, t: Tensor, semantic_map: Tensor) -> Tensor:
+        """Predict eps and the raw variance v.
+
+        Args:
+            x_t: (N, C, H, W), noisy images; height and width multiples of `size_divisor`.
+            t: (N,) float32 on the scale of the 1000 original timesteps, not necessarily whole.
+            semantic_map: (N, K, H, W) one-hot; all zero is the null map.
+
+        Returns:
+            (N, 2C, H, W): eps, then v.
+        """
+        return self.decode(self.encode(x_t, t), semantic_map)

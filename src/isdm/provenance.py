@@ -1,0 +1,122 @@
+"""What made a folder: `provenance.json` in the output of every stage.
+
+It says which stage ran with which resolved configuration, package version and inputs (by fingerprint), and
+whether it finished. A stage that finds its own record goes on or is done; any other content is refused.
+"""
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from isdm.errors import OutputError
+from isdm.files import ASIDE_MARK, read_json, write_json
+from isdm.version import __version__
+
+FILE_NAME = "provenance.json"
+
+State = Literal["new", "unfinished", "finished"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The record of one stage's output folder."""
+
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    finished: bool = False
+    seconds: float = 0.0
+    isdm_version: str = __version__
+
+    def write(self, folder: Path) -> None:
+        """Write the record into `folder`."""
+        write_json(folder / FILE_NAME, vars(self))
+
+
+def read(folder: Path) -> Provenance | None:
+    """Read a folder's record; None where there is none."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    known = {key: values[key] for key in Provenance.__dataclass_fields__ if key in values}
+    return Provenance(**known)
+
+
+def begin(
+    folder: Path,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    *,
+    may_change: Collection[str] = (),
+) -> State:
+    """Open `folder` as the output of `stage`, or find that it is already begun or finished.
+
+    Options in `may_change` (such as where to stop, or the device) do not make it another output.
+
+    Raises:
+        OutputError: when the folder holds something else or was made from other options or inputs.
+    """
+    new = Provenance(stage, dict(config), dict(inputs))
+    check(folder, stage, config, inputs, may_change=may_change)
+    old = read(folder)
+    if old is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        new.write(folder)
+        return "new"
+    return "finished" if old.finished else "unfinished"
+
+
+def check(
+    folder: Path,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    *,
+    may_change: Collection[str] = (),
+) -> None:
+    """Refuse a folder that holds anything but this stage's own output (see `begin`)."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give a folder that does not exist yet.")
+    old = read(folder)
+    if old is None:
+        if folder.is_dir() and any(not entry.name.startswith(ASIDE_MARK) for entry in folder.iterdir()):
+            raise OutputError(f"{folder} holds something that isdm did not make; give a new or empty folder.")
+        return
+    if old.stage != stage:
+        raise OutputError(f"{folder} holds the output of 'isdm {old.stage}', not of {stage!r}; give another.")
+    changed = [
+        f"{key} = {old.config.get(key)!r}, now {config.get(key)!r}"
+        for key in sorted({*old.config, *config} - set(may_change))
+        if old.config.get(key) != config.get(key)
+    ]
+    changed += [
+        f"another {key}" for key in sorted({*old.inputs, *inputs}) if old.inputs.get(key) != inputs.get(key)
+    ]
+    if changed:
+        raise OutputError(
+            f"{folder} was made from other options or inputs ({'; '.join(changed)}).\n"
+            f"Give another output folder, or remove this one to make it anew."
+        )
+
+
+def finish(folder: Path, config: Mapping[str, Any], seconds: float) -> None:
+    """Mark a stage's folder as complete; `seconds` are added to those of earlier runs."""
+    old = read(folder)
+    assert old is not None, f"{folder} was never begun"
+    Provenance(old.stage, dict(config), old.inputs, True, round(old.seconds + seconds, 1)).write(folder)
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start

@@ -1,0 +1,373 @@
+"""The three figures of a study, drawn without a display and without global state.
+
+Each is a function from tables to a `Figure`. A theme sets the ink for white paper or for a dark page;
+`stacked` puts the panels above each other for a narrow screen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from isdm.files import write_with
+from isdm.report.tables import (
+    CLASS,
+    FOREGROUND,
+    architecture_name,
+    architectures_of,
+    baseline_of,
+    cell_table,
+    gains,
+    points,
+)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The inks of a figure. Series colours are those of Okabe and Ito, distinct to colour-blind readers."""
+
+    ink: str
+    muted: str
+    grid: str
+    paper: str
+    series: tuple[str, ...]
+    loss: str
+    even: str
+    gain: str
+
+
+LIGHT = Theme(
+    ink="#1d2730",
+    muted="#5d6b78",
+    grid="#e3e7ea",
+    paper="#ffffff",
+    series=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9"),
+    loss="#c4571b",
+    even="#f6f6f4",
+    gain="#1f6fb0",
+)
+DARK = Theme(
+    ink="#e6e9ec",
+    muted="#9aa7b2",
+    grid="#333c45",
+    paper="#1b2127",
+    series=("#56b4e9", "#f0883e", "#3cc79c", "#e29ac4", "#e3c44a", "#9ecbe8"),
+    loss="#c4601f",
+    even="#2a3138",
+    gain="#2f7fc0",
+)
+
+
+@contextmanager
+def _style(theme: Theme) -> Iterator[None]:
+    """Matplotlib's settings while a figure is built: calm axes, and names are text, never formulas."""
+    with mpl.rc_context(
+        {
+            "text.parse_math": False,
+            "text.color": theme.ink,
+            "font.size": 10,
+            "axes.labelcolor": theme.muted,
+            "axes.edgecolor": theme.grid,
+            "axes.facecolor": "none",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.axisbelow": True,
+            "grid.color": theme.grid,
+            "xtick.color": theme.grid,
+            "ytick.color": theme.grid,
+            "xtick.labelcolor": theme.muted,
+            "ytick.labelcolor": theme.muted,
+            "legend.frameon": False,
+            "figure.facecolor": theme.paper,
+        }
+    ):
+        yield
+
+
+def _panels(count: int, *, stacked: bool, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    rows, columns = (count, 1) if stacked else (1, count)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    return figure, list(grid.flat)
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One line of the first figure: what stays fixed while the number of synthetic images grows."""
+
+    num_real: int
+    arm: str
+    synthetic_set: str
+    label: str
+
+
+def scaling_figure(
+    results: pl.DataFrame, summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool = False
+) -> Figure:
+    """Mean foreground IoU against the number of synthetic images, one panel per architecture."""
+    names = architectures_of(summary)
+    foreground = summary.filter((pl.col("measure") == FOREGROUND) & pl.col("mean").is_not_null())
+    cells = cell_table(results).filter((pl.col("measure") == FOREGROUND) & pl.col("value").is_not_null())
+    series = _series_of(foreground)
+    counts = sorted(set(foreground["num_synthetic_images"].to_list()))
+    with _style(theme):
+        figure, panels = _panels(len(names), stacked=stacked, width=4.4 if stacked else 3.5, height=3.2)
+        for axes, name in zip(panels, names, strict=True):
+            only = pl.col("architecture") == name
+            for index, one in enumerate(series):
+                colour = theme.series[index % len(theme.series)]
+                _draw_series(axes, one, foreground.filter(only), cells.filter(only), colour)
+            _draw_baseline(axes, foreground.filter(only), baseline_of(summary, name), theme)
+            axes.set_title(architecture_name(name))
+            axes.grid(axis="y")
+            _scale_counts(axes, counts)
+        for axes in panels if stacked else panels[:1]:
+            axes.set_ylabel("mean foreground IoU")
+        for axes in panels[-1:] if stacked else panels:
+            axes.set_xlabel("synthetic images")
+        _legend_below(figure, panels, columns=1 if stacked else 3)
+    return figure
+
+
+def _series_of(foreground: pl.DataFrame) -> list[_Series]:
+    """The lines to draw: every kind of row that holds added images, the most real images first."""
+    all_real = foreground["num_real_images"].max()
+    keys = foreground.filter(pl.col("num_synthetic_images") > 0).select(
+        "num_real_images", "arm", "synthetic_set"
+    )
+    named = len(set(keys["synthetic_set"].drop_nulls().to_list()) - {""}) > 1
+    series = []
+    for real, arm, name in (
+        keys.unique(maintain_order=True).sort("num_real_images", descending=True).iter_rows()
+    ):
+        added = arm if not name and arm in ("duplicated", "pasted") else "synthetic"
+        kept = {all_real: "real + ", 0: ""}.get(real, f"{real} real + ")
+        label = f"{kept}{added}" if real else f"{added} only"
+        if arm not in ("plain", added):
+            label += f", {arm}"
+        series.append(_Series(real, arm, name or "", f"{label} [{name}]" if named and name else label))
+    return series
+
+
+def _draw_series(
+    axes: Axes, one: _Series, foreground: pl.DataFrame, cells: pl.DataFrame, colour: str
+) -> None:
+    """Repeats as faint dots, their mean as a line, their spread as bars.
+
+    A line starts at its own real images without synthetic ones, so that its first step can be read off.
+    """
+    of_series = (
+        (pl.col("num_real_images") == one.num_real)
+        & (pl.col("arm") == one.arm)
+        & (
+            (pl.col("synthetic_set").fill_null("") == one.synthetic_set)
+            | (pl.col("num_synthetic_images") == 0)
+        )
+    )
+    dots = cells.filter(of_series)
+    means = foreground.filter(of_series).sort("num_synthetic_images")
+    axes.scatter(
+        dots["num_synthetic_images"].to_numpy(), dots["value"].to_numpy(), s=14, color=colour, alpha=0.3, lw=0
+    )
+    axes.errorbar(
+        means["num_synthetic_images"].to_numpy(),
+        means["mean"].to_numpy(),
+        yerr=means["spread"].fill_null(0.0).to_numpy(),
+        color=colour,
+        marker="o",
+        markersize=5,
+        linewidth=1.8,
+        elinewidth=1.2,
+        capsize=3,
+        label=one.label,
+    )
+
+
+def _draw_baseline(axes: Axes, foreground: pl.DataFrame, row: str | None, theme: Theme) -> None:
+    if row is not None:
+        means = foreground.filter(pl.col("row") == row)["mean"].to_list()
+        for mean in means:
+            axes.axhline(mean, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1.3, label="real only")
+
+
+def _scale_counts(axes: Axes, counts: Sequence[int]) -> None:
+    """Ticks at the counts themselves; a logarithm past the first one where they span a wide range."""
+    positive = [count for count in counts if count > 0]
+    if positive and max(positive) > 6 * min(positive):
+        axes.set_xscale("symlog", linthresh=min(positive), linscale=0.6)
+        axes.set_xlim(-0.2 * min(positive), 1.25 * max(positive))
+    axes.set_xticks(list(counts), [str(count) for count in counts])
+    axes.minorticks_off()
+
+
+def _legend_below(figure: Figure, panels: Sequence[Axes], *, columns: int) -> None:
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
+
+
+def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool = False) -> Figure | None:
+    """Gain in percent of the baseline: configurations down, classes and their mean across.
+
+    None where nothing has a baseline to be compared with.
+    """
+    lines = _gain_lines(summary)
+    if lines.is_empty():
+        return None
+    names = architectures_of(lines)
+    classes = (
+        lines.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique().sort("class_id")
+    )
+    columns = [*classes["class_name"].to_list(), ""]
+    labels = dict(lines.select("row", "label").unique(maintain_order=True).iter_rows())
+    limit = max(1.0, float(np.nanpercentile(np.abs(lines["gain_percent"].to_numpy()), 95)))
+    with _style(theme):
+        figure, panels = _panels(
+            len(names),
+            stacked=stacked,
+            width=max(2.6, 0.62 * len(columns) + 0.4) + (1.4 if stacked else 0.9),
+            height=1.5 + 0.36 * len(labels),
+        )
+        for axes, name in zip(panels, names, strict=True):
+            values = _gain_matrix(lines.filter(pl.col("architecture") == name), list(labels), columns)
+            _draw_heat_map(axes, values, limit, theme)
+            shown = [*(_short(column) for column in columns[:-1]), "mean"]
+            axes.set_xticks(range(len(columns)), shown, rotation=40, ha="right", rotation_mode="anchor")
+            axes.set_title(architecture_name(name))
+        for axes in panels:
+            axes.set_yticks(range(len(labels)), [_short(label, 34) for label in labels.values()])
+    return figure
+
+
+def _gain_lines(summary: pl.DataFrame) -> pl.DataFrame:
+    """Gains of every configuration but the baselines, for the foreground classes and their mean."""
+    baselines = {(name, baseline_of(summary, name)) for name in architectures_of(summary)}
+    baseline_rows = [row for _, row in baselines if row is not None]
+    return gains(summary).filter(
+        ((pl.col("measure") == FOREGROUND) | ((pl.col("measure") == CLASS) & (pl.col("class_id") > 0)))
+        & pl.col("gain_percent").is_not_null()
+        & ~pl.col("row").is_in(baseline_rows)
+    )
+
+
+def _gain_matrix(
+    lines: pl.DataFrame, rows: Sequence[str], columns: Sequence[str]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Rows x columns, NaN where there is no gain; the mean has the empty class name."""
+    values = np.full((len(rows), len(columns)), np.nan)
+    for row, name, gain in lines.select("row", "class_name", "gain_percent").iter_rows():
+        values[rows.index(row), columns.index(name)] = gain
+    return values
+
+
+def _draw_heat_map(
+    axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]], limit: float, theme: Theme
+) -> None:
+    """Cells with their number. Colours saturate at `limit`, so one extreme value does not bleach the rest."""
+    colours = LinearSegmentedColormap.from_list("gain", [theme.loss, theme.even, theme.gain])
+    axes.imshow(values, cmap=colours, norm=TwoSlopeNorm(0.0, -limit, limit), aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        text = "–" if np.isnan(value) else points(float(value))
+        strong = not np.isnan(value) and abs(value) > 0.55 * limit
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="#ffffff" if strong else theme.ink,
+            fontweight="bold" if column == values.shape[1] - 1 else "normal",
+        )
+    axes.axvline(values.shape[1] - 1.5, color=theme.paper, linewidth=4)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _short(text: str, limit: int = 18) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def class_pixels_figure(
+    class_pixels: Mapping[str, Mapping[str, int]], *, theme: Theme = LIGHT, stacked: bool = False
+) -> Figure | None:
+    """Share of pixels of each class, real against every synthetic set; None where nothing was counted.
+
+    Shares, not counts: the sets hold different numbers of images.
+    """
+    sources = {name: counts for name, counts in class_pixels.items() if sum(counts.values()) > 0}
+    if not sources:
+        return None
+    classes = list(dict.fromkeys(name for counts in sources.values() for name in counts))
+    positions = np.arange(len(classes))
+    thickness = 0.8 / len(sources)
+    with _style(theme):
+        height = 1.3 + 0.24 * len(classes) * (len(sources) + 0.6)
+        figure = Figure(figsize=(4.4 if stacked else 8.0, height), layout="constrained")
+        axes = figure.subplots()
+        shares: list[float] = []
+        for index, (source, counts) in enumerate(sources.items()):
+            values = [100 * counts.get(name, 0) / sum(counts.values()) for name in classes]
+            offset = (index - (len(sources) - 1) / 2) * thickness
+            # The first source is the real one; it takes the grey of the other figures' baseline.
+            colour = theme.muted if index == 0 else theme.series[(index - 1) % len(theme.series)]
+            bars = axes.barh(positions + offset, values, 0.9 * thickness, color=colour, label=source)
+            axes.bar_label(
+                bars, [_share(value) for value in values], padding=3, fontsize=8, color=theme.muted
+            )
+            shares += [value for value in values if value > 0]
+        _scale_shares(axes, shares)
+        axes.set_yticks(positions, [_short(name) for name in classes])
+        axes.invert_yaxis()
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(length=0)
+        axes.grid(axis="x")
+        _legend_below(figure, [axes], columns=1 if stacked else 4)
+    return figure
+
+
+def _share(value: float) -> str:
+    return "0" if value == 0 else f"{value:.2g} %" if value < 1 else f"{value:.1f} %"
+
+
+def _scale_shares(axes: Axes, shares: Sequence[float]) -> None:
+    """A logarithm where the rarest class would not be seen beside the most frequent one."""
+    if max(shares) > 50 * min(shares):
+        axes.set_xscale("log")
+        axes.set_xlim(min(shares) / 3, max(shares) * 4)
+        axes.set_xlabel("share of pixels, % (logarithmic)")
+    else:
+        axes.set_xlim(0, max(shares) * 1.15)
+        axes.set_xlabel("share of pixels, %")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's ending; the same figure gives the same bytes."""
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        write_with(path, lambda aside: figure.savefig(aside, dpi=200, metadata=metadata))
+
+
+def svg(figure: Figure) -> bytes:
+    """A figure as SVG with a clear background and its letters as outlines: it needs no font to be read."""
+    buffer = BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "isdm"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue()

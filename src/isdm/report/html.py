@@ -1,0 +1,378 @@
+"""The page of a study: one HTML file with everything inside it, readable offline, by day and by night.
+
+Names of datasets, classes and images are strangers' text: all of them pass through Jinja's autoescape.
+Pictures are embedded only from the study's own gallery folder.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from isdm.errors import DataError
+from isdm.files import read_json, write_text
+from isdm.report.figures import (
+    DARK,
+    LIGHT,
+    class_pixels_figure,
+    gains_figure,
+    save,
+    scaling_figure,
+    svg,
+)
+from isdm.report.tables import (
+    CELL_COLUMNS,
+    CLASS,
+    FOREGROUND,
+    MEASURE_NAMES,
+    RESULT_COLUMNS,
+    architecture_name,
+    architectures_of,
+    baseline_of,
+    gains,
+    headline,
+    mean_and_spread,
+    ordered_rows,
+    points,
+    summary_table,
+    verdicts,
+)
+from isdm.version import __version__
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+Draw = Callable[..., Figure | None]
+
+
+def report(study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write STUDY/report (page, figures, tables) from the files of a study and give the path of the page.
+
+    `audit` is the file of an agreement check; `costs` are lines of `stage`, `seconds` and `note`. An
+    unfinished study gives a report on the cells that are there, and says so.
+    """
+    facts = _read_study(study / "study.yaml")
+    results = _read_results(study / "results.parquet")
+    summary = summary_table(results)
+    folder = study / "report"
+    _write_csv(folder / "tables" / "results.csv", results)
+    _write_csv(folder / "tables" / "table.csv", gains(summary))
+    page = {
+        "facts": facts,
+        "headline": headline(summary),
+        "verdicts": verdicts(summary),
+        "missing": _missing_cells(results, facts),
+        "classes": _classes(facts),
+        "audit": None if audit is None else agreement(read_json(audit)),
+        "gallery": _gallery(study / "gallery"),
+        "figures": _figures(results, summary, facts, folder / "figures"),
+        "tables": _class_tables(summary),
+        "measured": _measured(results),
+        "costs": _costs(results, costs),
+        "config_yaml": yaml.safe_dump(facts["config"], sort_keys=False, allow_unicode=True),
+        "dataset_yaml": yaml.safe_dump(facts["dataset"], sort_keys=False, allow_unicode=True),
+        "version": __version__,
+    }
+    path = folder / "index.html"
+    write_text(path, _environment().get_template("report.html.j2").render(page))
+    return path
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _read_study(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist, so this is no study folder. Make one with `isdm evaluate`.")
+    try:
+        facts = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not valid YAML ({error}). Restore it or run `isdm evaluate` again."
+        ) from None
+    if not isinstance(facts, dict):
+        raise DataError(f"{path} holds no mapping. Restore it or run `isdm evaluate` again.")
+    numbers = ("num_train_images", "num_validation_images", "num_test_images")
+    defaults: dict[str, Any] = {"name": path.parent.name, "isdm_version": "", "classes": []}
+    defaults |= {"config": {}, "dataset": {}, "class_pixels": {}} | dict.fromkeys(numbers)
+    return defaults | {key: value for key, value in facts.items() if value is not None}
+
+
+def _read_results(path: Path) -> pl.DataFrame:
+    again = "Run `isdm evaluate` again with the same options; it goes on where it stopped."
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: the study has no finished cells. {again}")
+    try:
+        results = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}). {again}") from None
+    absent = [name for name in RESULT_COLUMNS if name not in results.columns]
+    if absent:
+        raise DataError(f"{path} lacks the columns {', '.join(absent)}. {again}")
+    if results.is_empty():
+        raise DataError(f"{path} is empty: the study has no finished cells. {again}")
+    return results.with_columns(pl.col("synthetic_set").fill_null(""))
+
+
+def _write_csv(path: Path, table: pl.DataFrame) -> None:
+    text = StringIO()
+    table.write_csv(text)
+    write_text(path, text.getvalue())
+
+
+def _missing_cells(results: pl.DataFrame, facts: Mapping[str, Any]) -> str:
+    """A sentence on cells that have not run, as far as the rows seen so far can tell; empty if none."""
+    config = facts["config"]
+    networks = len({*config.get("architectures", ()), *results["architecture"].to_list()})
+    repeats = max(int(config.get("repeats") or 0), results["repeat"].n_unique())
+    planned = results["row"].n_unique() * networks * repeats
+    done = results.select(CELL_COLUMNS).n_unique()
+    if done >= planned:
+        return ""
+    return (
+        f"Unfinished: {done} of {planned} networks or more have been trained and tested. "
+        "Means over different repeats are compared until the rest is there."
+    )
+
+
+def _classes(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Names and colours for the legend; each colour channel is made a number before it enters a style."""
+    return [
+        {"name": one["name"], "colour": "rgb({}, {}, {})".format(*(int(value) for value in one["colour"]))}
+        for one in facts["classes"]
+    ]
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _gallery(folder: Path) -> dict[str, Any]:
+    """Pairs by source and predictions, with their pictures embedded; empty lists without a gallery."""
+    if not (folder / "gallery.json").is_file():
+        return {"groups": [], "predictions": []}
+    listed = read_json(folder / "gallery.json")
+    groups: dict[str, list[dict[str, str | None]]] = {}
+    for pair in sorted(listed.get("pairs", []), key=lambda pair: str(pair["kind"]) != "real"):
+        title = "Real" if pair["kind"] == "real" else f"Synthetic: {pair.get('set') or 'unnamed set'}"
+        pictures = {key: _picture(folder, pair[key]) for key in ("image", "overlay")}
+        groups.setdefault(title, []).append({"name": pair["name"], **pictures})
+    predictions = [
+        {
+            "name": one["name"],
+            "shown": [
+                {"label": "image", "picture": _picture(folder, one["image"]), "iou": None},
+                {"label": "true mask", "picture": _picture(folder, one["truth"]), "iou": None},
+                *(
+                    {
+                        "label": guess["label"],
+                        "picture": _picture(folder, guess["picture"]),
+                        "iou": guess["iou"],
+                    }
+                    for guess in one["predictions"]
+                ),
+            ],
+        }
+        for one in listed.get("predictions", [])
+    ]
+    return {
+        "groups": [{"title": title, "pairs": pairs} for title, pairs in groups.items()],
+        "predictions": predictions,
+    }
+
+
+def _picture(folder: Path, name: str) -> str | None:
+    """A PNG of the gallery as data URI; None where it is gone, is no PNG or lies outside the gallery."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return None
+    content = path.read_bytes()
+    return _data_uri("image/png", content) if content.startswith(_PNG_START) else None
+
+
+def _figures(
+    results: pl.DataFrame, summary: pl.DataFrame, facts: Mapping[str, Any], folder: Path
+) -> dict[str, dict[str, str]]:
+    """Save each figure as PNG and PDF; give its SVG variants (light or dark, wide or narrow) for the page."""
+    pixels = facts["class_pixels"]
+    drawings: dict[str, Draw] = {
+        "scaling": lambda **how: scaling_figure(results, summary, **how),
+        "gains": lambda **how: gains_figure(summary, **how),
+        "class-pixels": lambda **how: class_pixels_figure(pixels, **how),
+    }
+    embedded = {}
+    for name, draw in drawings.items():
+        figure = draw()
+        if figure is None:
+            continue
+        for suffix in (".png", ".pdf"):
+            save(figure, folder / f"{name}{suffix}")
+        embedded[name] = {
+            f"{tone}_{shape}": _svg_uri(draw(theme=theme, stacked=stacked))
+            for tone, theme in (("light", LIGHT), ("dark", DARK))
+            for shape, stacked in (("wide", False), ("narrow", True))
+        }
+    return embedded
+
+
+def _svg_uri(figure: Figure | None) -> str:
+    assert figure is not None, "a theme decides colours, not whether there is anything to draw"
+    return _data_uri("image/svg+xml", svg(figure))
+
+
+def _class_tables(summary: pl.DataFrame) -> list[dict[str, Any]]:
+    """For each architecture a table as text: configurations down, means and classes across."""
+    table = gains(summary)
+    classes = (
+        table.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique().sort("class_id")
+    )
+    keys = [(FOREGROUND, ""), *((CLASS, name) for name in classes["class_name"])]
+    keys += [(measure, "") for measure in MEASURE_NAMES if measure != FOREGROUND]
+    header = [name if measure == CLASS else MEASURE_NAMES[measure] for measure, name in keys]
+    return [
+        {
+            "architecture": architecture_name(architecture),
+            "header": header,
+            "rows": _table_rows(
+                table.filter(pl.col("architecture") == architecture), keys, baseline_of(summary, architecture)
+            ),
+        }
+        for architecture in architectures_of(summary)
+    ]
+
+
+def _table_rows(
+    lines: pl.DataFrame, keys: Sequence[tuple[str, str]], baseline: str | None
+) -> list[dict[str, Any]]:
+    values = {
+        (line["row"], line["measure"], line["class_name"]): line for line in lines.iter_rows(named=True)
+    }
+    best = {
+        key: lines.filter((pl.col("measure") == key[0]) & (pl.col("class_name") == key[1]))["mean"].max()
+        for key in keys
+    }
+    rows = []
+    for row, label in ordered_rows(lines):
+        cells = [(values[row, *key], best[key]) for key in keys]
+        rows.append(
+            {
+                "label": label,
+                "baseline": row == baseline,
+                "repeats": values[row, FOREGROUND, ""]["num_repeats"],
+                "cells": [_table_cell(line, top, row == baseline) for line, top in cells],
+            }
+        )
+    return rows
+
+
+def _table_cell(line: Mapping[str, Any], best: object, is_baseline: bool) -> dict[str, Any]:
+    gain = None if is_baseline else line["gain_points"]
+    return {
+        "text": mean_and_spread(line["mean"], line["spread"]),
+        "gain": "" if gain is None else points(gain),
+        "loses": gain is not None and points(gain).startswith("-"),
+        "best": line["mean"] is not None and line["mean"] == best,
+    }
+
+
+def _measured(results: pl.DataFrame) -> dict[str, int]:
+    """What the cells themselves say about how they were trained; the template puts it into sentences."""
+    cells = results.select(*CELL_COLUMNS, "num_steps").unique()
+    repeats = cells.group_by("row", "architecture").len()["len"].to_list()
+    return {
+        "fewest_steps": min(cells["num_steps"].to_list()),
+        "most_steps": max(cells["num_steps"].to_list()),
+        "fewest_repeats": min(repeats),
+        "most_repeats": max(repeats),
+        "networks": cells.height,
+    }
+
+
+def _costs(results: pl.DataFrame, costs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The stages as given, then the time of training all networks of this study."""
+    cells = results.select(*CELL_COLUMNS, "train_seconds").unique(CELL_COLUMNS)
+    seconds = float(sum(value for value in cells["train_seconds"].to_list() if value is not None))
+    own = {
+        "stage": "segmentation networks",
+        "seconds": seconds,
+        "note": f"training of {cells.height} networks",
+    }
+    return [
+        {"stage": cost["stage"], "time": duration(cost["seconds"]), "note": cost.get("note") or ""}
+        for cost in (*costs, own)
+    ]
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: "42 s", "3.5 min", "1.2 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """An audit as figures and one sentence that says what they mean, no more."""
+    ratio, shuffled = audit.get("agreement"), audit.get("shuffled_agreement")
+    bars = [
+        ("real test images", audit.get("real_test_iou")),
+        ("synthetic images", audit.get("synthetic_iou")),
+        ("synthetic, masks shuffled", audit.get("shuffled_iou")),
+    ]
+    return {
+        "segmenter": " with ".join(str(part) for part in audit.get("segmenter", {}).values() if part),
+        "num_images": audit.get("num_synthetic_images"),
+        "ratio": percent(ratio),
+        "shuffled": percent(shuffled),
+        "meaning": _agreement_meaning(ratio, shuffled),
+        "bars": [
+            {"label": label, "iou": number(value), "width": f"{100 * min(max(value or 0, 0), 1):.1f}"}
+            for label, value in bars
+        ],
+        "classes": [
+            {"name": name, "ious": [number(ious.get(key)) for key in ("real", "synthetic", "shuffled")]}
+            for name, ious in audit.get("per_class", {}).items()
+        ],
+    }
+
+
+def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
+    if ratio is None:
+        return "The agreement is not defined: on real test images the network finds nothing to compare with."
+    if shuffled is None:
+        return "Without the shuffled control this number alone says little."
+    if ratio - shuffled < 0.1:
+        return (
+            "Foreign masks fit the synthetic images nearly as well as their own, so it is not shown that the "
+            "images follow their masks."
+        )
+    gist = (
+        f"What the network finds fits an image's own mask ({percent(ratio)}), not any ({percent(shuffled)})."
+    )
+    if ratio > 1:
+        gist += " Above 100 % the synthetic images are easier to read than real ones; they may vary less."
+    elif ratio < 0.8:
+        gist += " Still, a good part of the masks is not found again: such pairs teach some wrong labels."
+    return gist
+
+
+def percent(value: float | None) -> str:
+    """A ratio as whole percent, a dash where it is undefined."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def number(value: float | None) -> str:
+    """An IoU with three decimals, a dash where it is undefined."""
+    return "–" if value is None else f"{value:.3f}"
