@@ -1,5 +1,6 @@
 """The semantic diffusion network: a U-Net whose encoder sees the noisy image and whose decoder the mask too."""
 
+import math
 from typing import NamedTuple, cast
 
 import torch
@@ -85,7 +86,7 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         def attention(channels: int, level: int) -> SelfAttention | None:
             wanted = 2**level in attention_downsamplings
-            return SelfAttention(channels, min(attention_head_channels, channels)) if wanted else None
+            return SelfAttention(channels, math.gcd(attention_head_channels, channels)) if wanted else None
 
         def spade_block(in_channels: int, out_channels: int, direction: int = 0) -> SpadeResBlock:
             return SpadeResBlock(
@@ -114,7 +115,7 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.middle = nn.ModuleList(
             [
                 spade_block(channels, channels),
-                SelfAttention(channels, min(attention_head_channels, channels)),
+                SelfAttention(channels, math.gcd(attention_head_channels, channels)),
                 spade_block(channels, channels),
             ]
         )

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from isdm.files import write_with
 from isdm.report.tables import (
@@ -129,7 +130,7 @@ def scaling_figure(
             only = pl.col("architecture") == name
             for index, one in enumerate(series):
                 colour = theme.series[index % len(theme.series)]
-                _draw_series(axes, one, foreground.filter(only), cells.filter(only), colour)
+                _draw_series(figure, axes, one, foreground.filter(only), cells.filter(only), colour=colour)
             _draw_baseline(axes, foreground.filter(only), baseline_of(summary, name), theme)
             axes.set_title(architecture_name(name))
             axes.grid(axis="y")
@@ -163,7 +164,7 @@ def _series_of(foreground: pl.DataFrame) -> list[_Series]:
 
 
 def _draw_series(
-    axes: Axes, one: _Series, foreground: pl.DataFrame, cells: pl.DataFrame, colour: str
+    figure: Figure, axes: Axes, one: _Series, foreground: pl.DataFrame, cells: pl.DataFrame, *, colour: str
 ) -> None:
     """Repeats as faint dots, their mean as a line, their spread as bars.
 
@@ -180,7 +181,14 @@ def _draw_series(
     dots = cells.filter(of_series)
     means = foreground.filter(of_series).sort("num_synthetic_images")
     axes.scatter(
-        dots["num_synthetic_images"].to_numpy(), dots["value"].to_numpy(), s=14, color=colour, alpha=0.3, lw=0
+        dots["num_synthetic_images"].to_numpy(),
+        dots["value"].to_numpy(),
+        s=16,
+        color=colour,
+        alpha=0.4,
+        linewidth=0,
+        # Beside the bars, not under them.
+        transform=axes.transData + ScaledTranslation(0.1, 0, figure.dpi_scale_trans),
     )
     axes.errorbar(
         means["num_synthetic_images"].to_numpy(),
@@ -284,7 +292,7 @@ def _draw_heat_map(
     axes.imshow(values, cmap=colours, norm=TwoSlopeNorm(0.0, -limit, limit), aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         text = "–" if np.isnan(value) else points(float(value))
-        strong = not np.isnan(value) and abs(value) > 0.55 * limit
+        strong = not np.isnan(value) and abs(value) > 0.7 * limit
         axes.text(
             column,
             row,
@@ -305,28 +313,34 @@ def _short(text: str, limit: int = 18) -> str:
 
 
 def class_pixels_figure(
-    class_pixels: Mapping[str, Mapping[str, int]], *, theme: Theme = LIGHT, stacked: bool = False
+    class_pixels: Mapping[str, Mapping[str, int]],
+    order: Sequence[str] = (),
+    *,
+    theme: Theme = LIGHT,
+    stacked: bool = False,
 ) -> Figure | None:
     """Share of pixels of each class, real against every synthetic set; None where nothing was counted.
 
-    Shares, not counts: the sets hold different numbers of images.
+    Shares, not counts: the sets hold different numbers of images. `order` names the classes, top to bottom.
     """
-    sources = {name: counts for name, counts in class_pixels.items() if sum(counts.values()) > 0}
+    by_name = sorted(class_pixels.items(), key=lambda item: item[0] != "real")
+    sources = {name: counts for name, counts in by_name if sum(counts.values()) > 0}
     if not sources:
         return None
-    classes = list(dict.fromkeys(name for counts in sources.values() for name in counts))
+    counted = dict.fromkeys(name for counts in sources.values() for name in counts)
+    classes = [name for name in dict.fromkeys((*order, *counted)) if name in counted]
     positions = np.arange(len(classes))
     thickness = 0.8 / len(sources)
     with _style(theme):
         height = 1.3 + 0.24 * len(classes) * (len(sources) + 0.6)
-        figure = Figure(figsize=(4.4 if stacked else 8.0, height), layout="constrained")
+        figure = Figure(figsize=(4.4 if stacked else 10.5, height), layout="constrained")
         axes = figure.subplots()
         shares: list[float] = []
         for index, (source, counts) in enumerate(sources.items()):
             values = [100 * counts.get(name, 0) / sum(counts.values()) for name in classes]
             offset = (index - (len(sources) - 1) / 2) * thickness
-            # The first source is the real one; it takes the grey of the other figures' baseline.
-            colour = theme.muted if index == 0 else theme.series[(index - 1) % len(theme.series)]
+            # Real images take the grey of the other figures' baseline.
+            colour = theme.muted if source == "real" else theme.series[(index - 1) % len(theme.series)]
             bars = axes.barh(positions + offset, values, 0.9 * thickness, color=colour, label=source)
             axes.bar_label(
                 bars, [_share(value) for value in values], padding=3, fontsize=8, color=theme.muted

@@ -207,11 +207,11 @@ def _figures(
     results: pl.DataFrame, summary: pl.DataFrame, facts: Mapping[str, Any], folder: Path
 ) -> dict[str, dict[str, str]]:
     """Save each figure as PNG and PDF; give its SVG variants (light or dark, wide or narrow) for the page."""
-    pixels = facts["class_pixels"]
+    pixels, order = facts["class_pixels"], [one["name"] for one in facts["classes"]]
     drawings: dict[str, Draw] = {
         "scaling": lambda **how: scaling_figure(results, summary, **how),
         "gains": lambda **how: gains_figure(summary, **how),
-        "class-pixels": lambda **how: class_pixels_figure(pixels, **how),
+        "class-pixels": lambda **how: class_pixels_figure(pixels, order, **how),
     }
     embedded = {}
     for name, draw in drawings.items():
@@ -236,9 +236,9 @@ def _svg_uri(figure: Figure | None) -> str:
 def _class_tables(summary: pl.DataFrame) -> list[dict[str, Any]]:
     """For each architecture a table as text: configurations down, means and classes across."""
     table = gains(summary)
-    classes = (
-        table.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique().sort("class_id")
-    )
+    classes = table.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique()
+    # The background comes last of the classes: it is the easy one, and a phone shows the first columns.
+    classes = classes.sort(pl.col("class_id") == 0, "class_id")
     keys = [(FOREGROUND, ""), *((CLASS, name) for name in classes["class_name"])]
     keys += [(measure, "") for measure in MEASURE_NAMES if measure != FOREGROUND]
     header = [name if measure == CLASS else MEASURE_NAMES[measure] for measure, name in keys]
@@ -326,13 +326,14 @@ def duration(seconds: float) -> str:
 def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
     """An audit as figures and one sentence that says what they mean, no more."""
     ratio, shuffled = audit.get("agreement"), audit.get("shuffled_agreement")
+    segmenter = audit.get("segmenter") or {}
     bars = [
         ("real test images", audit.get("real_test_iou")),
         ("synthetic images", audit.get("synthetic_iou")),
         ("synthetic, masks shuffled", audit.get("shuffled_iou")),
     ]
     return {
-        "segmenter": " with ".join(str(part) for part in audit.get("segmenter", {}).values() if part),
+        "segmenter": " with ".join(architecture_name(str(part)) for part in segmenter.values() if part),
         "num_images": audit.get("num_synthetic_images"),
         "ratio": percent(ratio),
         "shuffled": percent(shuffled),
@@ -359,7 +360,8 @@ def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
             "images follow their masks."
         )
     gist = (
-        f"What the network finds fits an image's own mask ({percent(ratio)}), not any ({percent(shuffled)})."
+        f"A network trained on real images alone reaches {percent(ratio)} of its real-image IoU on synthetic "
+        f"images and their masks, {percent(shuffled)} with the masks of others: masks steer what is painted."
     )
     if ratio > 1:
         gist += " Above 100 % the synthetic images are easier to read than real ones; they may vary less."

@@ -322,8 +322,8 @@ def _control_sentence(others: Sequence[Score], baseline: Score) -> str:
     if _best(others) is control:
         best = _best(painted)
         gain = points(100 * (best.mean - baseline.mean))
-        return f"It holds no synthetic images; the best that does: {best.label}, {best.mean:.3f} ({gain} points)."
-    return f"The best without synthetic images: {control.label}, {control.mean:.3f}."
+        return f"It holds no synthetic images; the best that does is {best.label}: {best.mean:.3f} ({gain})."
+    return f"The best without synthetic images is {control.label}: {control.mean:.3f}."
 
 
 def _fewer_real_sentences(

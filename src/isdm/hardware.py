@@ -1,0 +1,63 @@
+"""What this machine has and what of it is used."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from isdm.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def select_device(name: str = "auto") -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:1.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device = {name!r} but this machine has {torch.cuda.device_count()} CUDA devices; use auto."
+        )
+    return device
+
+
+def select_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The arithmetic of the network: with `auto`, bfloat16 where the hardware multiplies in it."""
+    if precision == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies matrices in bfloat16, rather than emulating it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Run a network in `dtype` with float32 weights; nothing where `dtype` is float32."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def describe() -> list[tuple[str, str]]:
+    """What `isdm doctor` shows: name and value, line by line."""
+    device = select_device()
+    lines = [
+        ("PyTorch", str(torch.__version__)),
+        ("CPU threads", str(torch.get_num_threads())),
+        ("CPU instruction set", torch.backends.cpu.get_cpu_capability()),
+        ("CPU bfloat16", "yes" if has_bfloat16(torch.device("cpu")) else "no (float32 is used)"),
+    ]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        lines.append((f"GPU {index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
+    if not torch.cuda.is_available():
+        lines.append(("GPU", "none that PyTorch can use"))
+    lines.append(("Used", f"{device}, {str(select_dtype('auto', device)).removeprefix('torch.')}"))
+    return lines

@@ -1,0 +1,1 @@
+"""Training: the loop, its checkpoints, the diffusion model and the downstream segmenters."""

@@ -1,0 +1,110 @@
+"""What a training run keeps on disk: the monitored model, and what going on needs.
+
+    unet/, scheduler/, model_index.json   the model of the best epoch so far (EMA weights)
+    training/raw_weights.safetensors      its weights before averaging; fine-tuning starts there
+    training/state.pt                     where the run stands: weights, EMA, optimiser, counters
+
+Every file is replaced whole, the model before the state: a run that is killed in between repeats the steps
+since the last state and finds the same model again.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from isdm.errors import ModelError
+from isdm.files import sha256_of_file, write_json, write_text, write_with
+from isdm.models.unet import SemanticUNet
+from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
+
+RAW_WEIGHTS = Path("training") / "raw_weights.safetensors"
+STATE = Path("training") / "state.pt"
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class Counters:
+    """Where a run stands, besides its tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    epoch: int = 0
+    epoch_losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """Sums of loss, mse and vb over the current epoch's samples so far."""
+    epoch_samples: int = 0
+    best_loss: float | None = None
+    best_step: int = 0
+    metrics: list[dict[str, float]] = field(default_factory=list)
+
+
+def snapshot(weights: Mapping[str, Tensor]) -> Weights:
+    """Copy weights to the CPU."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
+
+
+def write_model(folder: Path, unet: SemanticUNet, ema: Weights, info: ModelInfo, timesteps: int) -> None:
+    """Write the usable model: `ema` as the weights of a network configured like `unet`."""
+    index = {
+        "_class_name": SemanticDiffusionPipeline.__name__,
+        "scheduler": ["diffusers", "DDPMScheduler"],
+        "unet": ["isdm", "SemanticUNet"],
+    }
+    write_with(folder / "unet" / "diffusion_pytorch_model.safetensors", lambda path: save_file(ema, path))
+    write_text(folder / "unet" / "config.json", unet.to_json_string())
+    write_text(folder / "scheduler" / "scheduler_config.json", training_scheduler(timesteps).to_json_string())
+    write_json(folder / "model_index.json", index)
+    info.write(folder)
+
+
+def write_raw_weights(folder: Path, weights: Weights) -> None:
+    """Write the weights from which fine-tuning starts."""
+    write_with(folder / RAW_WEIGHTS, lambda path: save_file(weights, path))
+
+
+def read_raw_weights(folder: Path) -> Weights:
+    """Read the weights from which fine-tuning starts; a model without them gives its EMA weights."""
+    for path in (folder / RAW_WEIGHTS, folder / "unet" / "diffusion_pytorch_model.safetensors"):
+        if path.is_file():
+            return load_file(path)
+    raise ModelError(f"{folder} holds no weights; train the model again.")
+
+
+def write_state(folder: Path, weights: Weights, ema: Weights, optimizer: Any, counters: Counters) -> None:
+    """Write what a resumed run needs."""
+    state = {
+        "weights": weights,
+        "ema": ema,
+        "optimizer": optimizer.state_dict(),
+        "counters": copy.deepcopy(vars(counters)),
+    }
+    write_with(folder / STATE, lambda path: torch.save(state, path))
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """Read what a resumed run needs; None where the run had not saved yet."""
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def write_metrics(folder: Path, counters: Counters) -> None:
+    """Write `metrics.jsonl`, one line an epoch."""
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in counters.metrics))
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """SHA-256 of the model's weights."""
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no weights; train the model again.")
+    return sha256_of_file(path)

@@ -1,0 +1,51 @@
+"""When a training run stops, and its clock."""
+
+import math
+import time
+from dataclasses import dataclass
+
+from isdm.config import TrainConfig
+from isdm.errors import ConfigError
+from isdm.training.checkpoint import Counters
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Limits of a run; whichever is met first ends it."""
+
+    max_steps: int
+    max_seconds: float | None
+    patience_steps: int | None
+
+    @staticmethod
+    def of(config: TrainConfig, num_images: int) -> "StopRule":
+        """Read the limits of a configuration."""
+        limits = [config.steps] if config.steps is not None else []
+        if config.epochs is not None:
+            limits.append(math.ceil(config.epochs * num_images / config.batch_size))
+        if not limits:
+            raise ConfigError("Neither steps nor epochs limits the training; give --steps or --epochs.")
+        return StopRule(min(limits), config.max_time, config.patience_steps)
+
+    def reason(self, counters: Counters) -> str | None:
+        """Why the run is over, or None."""
+        if counters.step >= self.max_steps:
+            return f"all {self.max_steps:,} steps are done"
+        if self.max_seconds is not None and counters.seconds >= self.max_seconds:
+            return f"the time of {self.max_seconds:.0f} s is used"
+        if self.patience_steps is not None and counters.step - counters.best_step >= self.patience_steps:
+            return f"no better epoch for {self.patience_steps:,} steps"
+        return None
+
+
+class Clock:
+    """Adds wall time to the counters, step by step."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def tick(self, counters: Counters) -> None:
+        """Add the time since the last tick."""
+        now = time.monotonic()
+        counters.seconds += now - self._last
+        self._last = now

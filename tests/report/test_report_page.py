@@ -1,0 +1,214 @@
+"""The page of a small study: what it says, what it leaves out and what it never lets through."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from PIL import Image
+
+from isdm.errors import DataError
+from isdm.report import report
+
+HOSTILE = '<script>alert("$x_{")</script>'
+NAMES = ("background", "scratch", HOSTILE)
+
+
+def write_study(study: Path, *, gallery: bool = True) -> Path:
+    """A finished study with two configurations, two architectures, two repeats and hostile names."""
+    (study / "gallery").mkdir(parents=True)
+    facts = {
+        "name": f"study {HOSTILE}",
+        "classes": [{"id": i, "name": name, "colour": [i, 20, 30]} for i, name in enumerate(NAMES)],
+        "config": {"architectures": ["fpn", "unetplusplus"], "repeats": 2, "protocol": "equal-steps"},
+        "num_train_images": 40,
+        "num_validation_images": 5,
+        "num_test_images": 10,
+        "class_pixels": {"real": {"background": 900, "scratch": 100, HOSTILE: 0}, HOSTILE: {"background": 5}},
+        "dataset": {"path": f"https://example.org/{HOSTILE}"},
+        "isdm_version": "0.0.9",
+    }
+    (study / "study.yaml").write_text(yaml.safe_dump(facts), "utf-8")
+    write_results(study)
+    if gallery:
+        write_gallery(study / "gallery")
+    return study
+
+
+def write_results(study: Path, *, steps: int = 100, leave_out: int = 0) -> None:
+    lines = []
+    for architecture in ("fpn", "unetplusplus"):
+        for repeat in (0, 1):
+            for row, source, added, gain in (("real-only", "", 0, 0.0), ("mixed", HOSTILE, 40, 0.1)):
+                for class_id, name in enumerate(NAMES):
+                    line: dict[str, Any] = {"row": row, "arm": "plain", "synthetic_set": source}
+                    line |= {"num_real_images": 40, "num_synthetic_images": added, "repeat": repeat}
+                    line |= {"architecture": architecture, "class_id": class_id, "class_name": name}
+                    line |= {"tp": 1, "fp": 1, "fn": 1, "iou": 0.5 + gain + 0.01 * repeat}
+                    line |= {"mean_image_iou": None, "num_steps": steps + added, "train_seconds": 30.0}
+                    lines.append(line | {"validation_iou": 0.5})
+    pl.DataFrame(lines[: len(lines) - leave_out]).write_parquet(study / "results.parquet")
+
+
+def write_gallery(folder: Path) -> None:
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(folder / "red.png")
+    pair = {
+        "kind": "synthetic",
+        "set": HOSTILE,
+        "name": HOSTILE,
+        "image": "red.png",
+        "overlay": "../study.yaml",
+    }
+    guess = {"label": "FPN, real only", "picture": "red.png", "iou": None}
+    prediction = {"name": "test", "image": "red.png", "truth": "gone.png", "predictions": [guess]}
+    (folder / "gallery.json").write_text(json.dumps({"pairs": [pair], "predictions": [prediction]}))
+
+
+def write_audit(path: Path, **changes: Any) -> Path:
+    audit: dict[str, Any] = {
+        "segmenter": {"architecture": "unetplusplus", "encoder": "tiny"},
+        "real_test_iou": 0.6,
+        "synthetic_iou": 0.54,
+        "shuffled_iou": 0.06,
+        "agreement": 0.9,
+        "shuffled_agreement": 0.1,
+        "num_synthetic_images": 40,
+        "per_class": {HOSTILE: {"real": 0.6, "synthetic": None, "shuffled": 0.1}},
+    }
+    path.write_text(json.dumps(audit | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = write_study(tmp_path_factory.mktemp("report") / "study")
+    audit = write_audit(study / "audit.json")
+    cost = {"stage": HOSTILE, "seconds": 7200, "note": "one GPU"}
+    assert report(study, audit=audit, costs=[cost]) == study / "report" / "index.html"
+    return study
+
+
+@pytest.fixture(scope="module")
+def page(study: Path) -> str:
+    return (study / "report" / "index.html").read_text("utf-8")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures: they take most of the time and these tests are about words."""
+    monkeypatch.setattr("isdm.report.html._figures", lambda *_: {"scaling": dict.fromkeys(SHAPES, "data:,")})
+
+
+SHAPES = ("light_wide", "dark_wide", "light_narrow", "dark_narrow")
+
+
+def test_all_files_are_there_and_no_leftovers(study: Path) -> None:
+    found = {
+        str(path.relative_to(study / "report")) for path in (study / "report").rglob("*") if path.is_file()
+    }
+    figures = {
+        f"figures/{name}{end}" for name in ("scaling", "gains", "class-pixels") for end in (".png", ".pdf")
+    }
+    assert found == {"index.html", "tables/results.csv", "tables/table.csv"} | figures
+
+
+def test_tables_hold_the_numbers(study: Path) -> None:
+    assert pl.read_csv(study / "report/tables/results.csv").height == 24
+    table = pl.read_csv(study / "report/tables/table.csv")
+    line = table.filter(
+        (pl.col("row") == "mixed")
+        & (pl.col("architecture") == "fpn")
+        & (pl.col("measure") == "mean_foreground_iou")
+    ).row(0, named=True)
+    assert line["mean"] == pytest.approx(0.605)
+    assert line["gain_points"] == pytest.approx(10.0)
+
+
+def test_page_says_what_came_out(page: str) -> None:
+    assert "Best mean foreground IoU for FPN: real + 40 synthetic, 0.605 against 0.505 for real only" in page
+    assert "90 % of its real-image IoU" in page
+    assert "(U-Net++ with tiny)" in page
+    assert "between 100 and 140 optimiser steps" in page
+    assert "<td>2.0 h</td>" in page
+    assert "Unfinished" not in page
+
+
+def test_hostile_names_are_escaped(page: str) -> None:
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_page_loads_nothing(page: str) -> None:
+    loaded = re.findall(r'(?:src|srcset|href)\s*=\s*"([^"]*)"|url\(([^)]*)\)', page)
+    addresses = [first or second for first, second in loaded]
+    assert addresses
+    relative = re.compile(r"(figures|tables)/[\w.-]+$")
+    assert all(address.startswith("data:image/") or relative.match(address) for address in addresses)
+    assert "@import" not in page
+
+
+def test_only_pictures_of_the_gallery_are_embedded(page: str) -> None:
+    # The overlay points outside the gallery, the truth is gone; both leave a placeholder.
+    assert page.count("picture missing") == 2
+
+
+@pytest.mark.usefixtures("fast")
+def test_gallery_audit_and_costs_may_be_absent(tmp_path: Path) -> None:
+    text = report(write_study(tmp_path / "study", gallery=False)).read_text("utf-8")
+    assert "Real and synthetic images with their masks" not in text
+    assert "Do the synthetic images follow" not in text
+    assert "training of 8 networks" in text
+
+
+@pytest.mark.usefixtures("fast")
+def test_unfinished_study_says_so(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study")
+    write_results(study, leave_out=3)
+    assert "Unfinished: 7 of 8 networks" in report(study).read_text("utf-8")
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize(
+    ("agreement", "shuffled", "words"),
+    [
+        (0.5, 0.45, "not shown"),
+        (0.6, 0.1, "wrong labels"),
+        (1.2, 0.1, "vary less"),
+        (None, None, "not defined"),
+    ],
+)
+def test_agreement_in_words(
+    tmp_path: Path, agreement: float | None, shuffled: float | None, words: str
+) -> None:
+    study = write_study(tmp_path / "study")
+    audit = write_audit(tmp_path / "audit.json", agreement=agreement, shuffled_agreement=shuffled)
+    assert words in report(study, audit=audit).read_text("utf-8")
+
+
+def test_missing_results_say_what_to_do(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study")
+    (study / "results.parquet").unlink()
+    with pytest.raises(DataError, match=r"no finished cells.*isdm evaluate"):
+        report(study)
+
+
+def test_damaged_results_are_named(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study")
+    (study / "results.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(DataError, match=r"results\.parquet cannot be read"):
+        report(study)
+
+
+def test_folder_without_study(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no study folder"):
+        report(tmp_path)
+
+
+def test_torch_and_pyplot_stay_out() -> None:
+    code = "import sys, isdm.report; sys.exit(bool({'torch', 'matplotlib.pyplot'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
