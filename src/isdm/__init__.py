@@ -11,20 +11,40 @@ from isdm.version import __version__
 if TYPE_CHECKING:
     from isdm.data.dataset import SegmentationDataset
     from isdm.data.importing import import_dataset
+    from isdm.evaluation.study import evaluate
     from isdm.models.unet import SemanticUNet
     from isdm.pipeline import SemanticDiffusionPipeline
+    from isdm.report import report
+    from isdm.synthesis.audit import audit
+    from isdm.synthesis.generate import sample
     from isdm.training.diffusion import finetune, train
 
 _HOME = {
     "SegmentationDataset": "isdm.data.dataset",
     "SemanticDiffusionPipeline": "isdm.pipeline",
     "SemanticUNet": "isdm.models.unet",
+    "audit": "isdm.synthesis.audit",
+    "evaluate": "isdm.evaluation.study",
     "finetune": "isdm.training.diffusion",
     "import_dataset": "isdm.data.importing",
+    "report": "isdm.report",
+    "sample": "isdm.synthesis.generate",
     "train": "isdm.training.diffusion",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [
+    "SegmentationDataset",
+    "SemanticDiffusionPipeline",
+    "SemanticUNet",
+    "__version__",
+    "audit",
+    "evaluate",
+    "finetune",
+    "import_dataset",
+    "report",
+    "sample",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

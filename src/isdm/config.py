@@ -67,8 +67,8 @@ class StageConfig(BaseModel):
 class UNetConfig(StageConfig):
     """Shape of the denoising network (DESIGN, section 5)."""
 
-    base_channels: int = Field(64, ge=32, multiple_of=32)
-    """Width of the first level, a multiple of 32 (GroupNorm's groups)."""
+    base_channels: int = Field(64, ge=8, multiple_of=2)
+    """Width of the first level, a multiple of `norm_groups`."""
     channel_multipliers: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1)
     """Width of each level as a multiple of `base_channels`; every level after the first halves the size."""
     num_res_blocks: int = Field(2, ge=1)
@@ -81,8 +81,16 @@ class UNetConfig(StageConfig):
     """Hidden width of the SPADE layers."""
     spade_resize: Literal["nearest", "area"] = "nearest"
     """How the semantic map is brought to a feature map's size; `area` keeps defects of a few pixels."""
+    norm_groups: int = Field(32, ge=1)
+    """Groups of every normalisation; fewer than 32 keep brightness and colour in a narrow network."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout in the residual blocks."""
+
+    @model_validator(mode="after")
+    def _groups_divide_the_width(self) -> Self:
+        if self.base_channels % self.norm_groups:
+            raise ValueError(f"base_channels = {self.base_channels} must be a multiple of {self.norm_groups}")
+        return self
 
 
 class DataConfig(StageConfig):
@@ -133,6 +141,8 @@ class TrainConfig(StageConfig):
     """AdamW's learning rate."""
     warmup_steps: int = Field(0, ge=0)
     """Steps over which the learning rate rises from zero."""
+    learning_rate_decay: Literal["none", "cosine"] = "none"
+    """`cosine` lets the learning rate fall to zero towards the last step; it needs `steps`."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's weight decay."""
     max_gradient_norm: float | None = Field(None, gt=0)
@@ -155,6 +165,12 @@ class TrainConfig(StageConfig):
     """`auto`, `cpu`, `cuda` or `cuda:1`."""
     seed: int = Field(0, ge=0)
     """Seed of the weights, order, t, noise, flips and drops."""
+
+    @model_validator(mode="after")
+    def _decay_needs_an_end(self) -> Self:
+        if self.learning_rate_decay == "cosine" and self.steps is None:
+            raise ValueError("learning_rate_decay 'cosine' needs steps, the step at which it reaches zero")
+        return self
 
 
 class FinetuneConfig(TrainConfig):

@@ -1,5 +1,6 @@
 """What this machine has and what of it is used."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -38,6 +39,13 @@ def has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory that is free on a device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -21,6 +21,7 @@ from isdm.diffusion.samplers import sample_images, sampling_schedule
 from isdm.diffusion.schedule import linear_betas
 from isdm.errors import ModelError
 from isdm.files import read_json, write_json
+from isdm.hardware import free_memory_bytes
 from isdm.models.unet import SemanticUNet
 from isdm.progress import say
 
@@ -74,7 +75,9 @@ class ModelInfo:
                 dict(values["trained_on"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder}/isdm.json lacks or misstates {error}; train the model again.") from None
+            raise ModelError(
+                f"{folder}/isdm.json lacks or misstates {error}; train the model again."
+            ) from None
 
 
 def training_scheduler(num_train_timesteps: int) -> DDPMScheduler:
@@ -109,6 +112,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
         self.info: ModelInfo | None = None
+        self._said_over_budget = False
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> Self:
@@ -179,26 +183,38 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         schedule = sampling_schedule(
             self.scheduler.config.num_train_timesteps, num_sampling_steps, sampler, timesteps
         )
-        device, dtype = self.unet.device, self.unet.dtype
+        device = self.unet.device
         shape = (1, self.info.channels, *masks.shape[1:])
         x_T = torch.cat([torch.randn(shape, generator=generator) for generator in generators])  # noqa: N806
         one_hot = semantic_map(torch.from_numpy(np.asarray(masks, np.int64)), len(self.info.classes))
 
-        def denoiser(x_t: Tensor, t: Tensor, conditions: Tensor) -> Tensor:
-            output: Tensor = self.unet(x_t.contiguous(memory_format=torch.channels_last), t, conditions)
-            return output
-
+        budget = free_memory_bytes(device) // 4
+        conditions = self.unet.conditions(channels_last(one_hot.to(device)), budget)
+        null_conditions = self.unet.conditions(
+            channels_last(torch.zeros_like(one_hot[:1]).to(device)), budget
+        )
         images = sample_images(
-            denoiser,
-            one_hot.to(device, dtype).contiguous(memory_format=torch.channels_last),
+            self.unet,
+            conditions,
+            null_conditions,
             schedule,
             sampler=sampler,
             guidance_scale=guidance_scale,
             generators=generators,
-            x_T=x_T.to(device),
+            x_T=channels_last(x_T.to(device)),
             on_step=on_step,
         )
+        if conditions.over_budget and not self._said_over_budget:
+            self._said_over_budget = True
+            say(
+                "SPADE's gamma and beta do not all fit into a quarter of the free memory; a smaller batch is faster."
+            )
         return from_model_range(images)
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """The same values in the memory order that convolutions like best."""
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def check_masks(masks: NDArray[np.integer[Any]], info: ModelInfo, size_divisor: int) -> None:

@@ -7,10 +7,12 @@ lights what it meets and reads the mask from the same samples as the colour, so 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from isdm.data.builtin_skin import (
@@ -31,6 +33,7 @@ from isdm.data.builtin_skin import (
     smoothstep,
     unit,
 )
+from isdm.files import write_text, write_with
 
 CLASSES: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("background", (0, 0, 0)),
@@ -276,3 +279,13 @@ def _mask_of(shares: Floats) -> NDArray[np.uint8]:
     """Class ids (H, W): a pixel more than half covered by defects has the class that covers most of it."""
     strongest = 1 + np.argmax(shares[..., 1:], axis=-1)
     return np.where(shares[..., 0] < 0.5, strongest, 0).astype(np.uint8)
+
+
+def write_fruit_source(folder: Path, *, num_fruits: int, num_views: int, size_px: int, seed: int) -> None:
+    """Write fruit views as plain folders: `images/`, `masks/` and `classes.txt`; what is there stays."""
+    for view in generate_fruit_views(num_fruits=num_fruits, num_views=num_views, size_px=size_px, seed=seed):
+        for name, array in (("images", view.image), ("masks", view.mask)):
+            path = folder / name / f"{view.name}.png"
+            if not path.is_file():
+                write_with(path, lambda aside, array=array: Image.fromarray(array).save(aside, format="PNG"))
+    write_text(folder / "classes.txt", "".join(f"{name}\n" for name, _ in CLASSES))

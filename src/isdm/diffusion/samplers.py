@@ -65,7 +65,8 @@ def make_scheduler(sampler: Sampler, schedule: NoiseSchedule) -> Any:
 @torch.no_grad()
 def sample_images(
     denoiser: Denoiser,
-    semantic_map: Tensor,
+    conditions: Any,
+    null_conditions: Any,
     schedule: NoiseSchedule,
     *,
     sampler: Sampler,
@@ -74,11 +75,12 @@ def sample_images(
     x_T: Tensor,  # noqa: N803
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Draw one image for each semantic map.
+    """Draw N images.
 
     Args:
         denoiser: the network.
-        semantic_map: (N, K, H, W).
+        conditions: what its second half takes for the N images.
+        null_conditions: the same for no condition; used under guidance.
         schedule: the steps to visit, from `sampling_schedule`.
         sampler: name of the method.
         guidance_scale: classifier-free guidance; 1 is off.
@@ -93,7 +95,7 @@ def sample_images(
     x_t = x_T.float()
     for step in reversed(range(len(schedule))):
         t = x_t.new_full((len(x_t),), float(schedule.timestep_map[step]))
-        eps, v = guided_output(denoiser, x_t, t, semantic_map, guidance_scale)
+        eps, v = guided_output(denoiser, x_t, t, conditions, null_conditions, guidance_scale)
         steps = torch.full((len(x_t),), step, device=x_t.device)
         pred_xstart = predict_x_start(schedule, x_t, steps, eps).clamp(-1, 1)
         output = torch.cat([pred_xstart, v], dim=1) if sampler == "ddpm" else pred_xstart

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NUM_GROUPS = 32
-
 
 def timestep_embedding(t: Tensor, channels: int) -> Tensor:
     """Sinusoidal embedding of `t` (N,) float32, not necessarily whole: (N, channels), cosines first."""
@@ -32,6 +30,20 @@ def resample(h: Tensor, direction: int) -> Tensor:
     return F.interpolate(h, scale_factor=2.0, mode="nearest") if direction > 0 else h
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation that keeps channels_last fast on the CPU.
+
+    The CPU kernel for channels_last is several times slower backwards than the one for NCHW (see
+    benchmarks/group_norm.py), so there the input is reordered for it and the output back.
+    """
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Normalise `h` (N, C, …)."""
+        if h.ndim == 4 and h.device.type == "cpu" and not h.is_contiguous():
+            return super().forward(h.contiguous()).contiguous(memory_format=torch.channels_last)
+        return super().forward(h)
+
+
 class TimeScaleShift(nn.Module):
     """Project the time embedding to a scale and a shift a channel, and apply them."""
 
@@ -51,13 +63,20 @@ class ResBlock(nn.Module):
     """Residual block of the encoder; `direction` -1 also halves the size."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, embedding_channels: int, dropout: float, direction: int = 0
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        embedding_channels: int,
+        num_groups: int,
+        dropout: float,
+        direction: int = 0,
     ) -> None:
         super().__init__()
         self.direction = direction
-        self.in_norm = nn.GroupNorm(NUM_GROUPS, in_channels)
+        self.in_norm = GroupNorm(num_groups, in_channels)
         self.in_conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.out_norm = nn.GroupNorm(NUM_GROUPS, out_channels)
+        self.out_norm = GroupNorm(num_groups, out_channels)
         self.time = TimeScaleShift(embedding_channels, out_channels)
         self.dropout = nn.Dropout(dropout)
         self.out_conv = zero_initialised(nn.Conv2d(out_channels, out_channels, 3, padding=1))
@@ -76,11 +95,11 @@ class ResBlock(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions of a feature map, added to its input."""
 
-    def __init__(self, channels: int, head_channels: int) -> None:
+    def __init__(self, channels: int, *, head_channels: int, num_groups: int) -> None:
         super().__init__()
         assert channels % head_channels == 0, (channels, head_channels)
         self.num_heads = channels // head_channels
-        self.norm = nn.GroupNorm(NUM_GROUPS, channels)
+        self.norm = GroupNorm(num_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.projection = zero_initialised(nn.Conv1d(channels, channels, 1))
 

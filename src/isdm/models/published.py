@@ -3,7 +3,6 @@
 The published file is a state dict saved by torch; it is loaded without running any pickled code.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,8 +129,3 @@ def _part(name: str) -> str:
     for pattern, replacement in _BLOCK_PARTS:
         name = re.sub(pattern, replacement, name)
     return name
-
-
-def smallest_image_size(options: Mapping[str, Any]) -> int:
-    """The least size that the network's levels allow."""
-    return int(math.pow(2, len(options["channel_multipliers"]) - 1))

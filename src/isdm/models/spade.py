@@ -5,42 +5,69 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdm.models.layers import NUM_GROUPS, TimeScaleShift, resample, zero_initialised
+from isdm.models.layers import GroupNorm, TimeScaleShift, resample, zero_initialised
 
 Resize = Literal["nearest", "area"]
 
 
-class SemanticPyramid:
-    """A semantic map (N, K, H, W) at the sizes of the feature maps, each made once when first asked for."""
+class Conditions:
+    """A batch of semantic maps as the SPADE layers ask for it.
 
-    def __init__(self, semantic_map: Tensor, resize: Resize) -> None:
+    The map is resized once for each size of feature map. gamma and beta do not depend on t: those that fit
+    into `budget_bytes` are kept, so that sampling computes them once for a mask and not once a step.
+    """
+
+    def __init__(self, semantic_map: Tensor, resize: Resize, budget_bytes: int = 0) -> None:
+        self._semantic_map = semantic_map
         self._resize = resize
-        self._maps = {tuple(semantic_map.shape[2:]): semantic_map}
+        self._maps: dict[tuple[int, ...], Tensor] = {}
+        self._modulations: dict[int, tuple[Tensor, Tensor]] = {}
+        self._budget_bytes = budget_bytes
+        self.over_budget = False
 
     def at_size_of(self, h: Tensor) -> Tensor:
-        """The map at the height and width of `h`."""
+        """The maps (N, K, H', W') at the height and width of `h`."""
         size = tuple(h.shape[2:])
         if size not in self._maps:
-            full = next(iter(self._maps.values()))
-            self._maps[size] = F.interpolate(full, size=size, mode=self._resize)
+            same = size == tuple(self._semantic_map.shape[2:])
+            full = self._semantic_map
+            self._maps[size] = full if same else F.interpolate(full, size=size, mode=self._resize)
         return self._maps[size]
+
+    def modulation(self, layer: "Spade", h: Tensor) -> tuple[Tensor, Tensor]:
+        """gamma and beta of a layer, each (N, C, H', W'), kept ones where there are."""
+        kept = self._modulations.get(id(layer))
+        if kept is not None:
+            return kept
+        gamma, beta = layer.gamma_and_beta(self.at_size_of(h))
+        if self._budget_bytes:
+            self._budget_bytes -= gamma.nbytes + beta.nbytes
+            self.over_budget = self.over_budget or self._budget_bytes <= 0
+            if self._budget_bytes > 0:
+                self._modulations[id(layer)] = (gamma, beta)
+            else:
+                self._budget_bytes = 0
+        return gamma, beta
 
 
 class Spade(nn.Module):
     """Normalise without parameters, then scale and shift each position by what the mask says there."""
 
-    def __init__(self, channels: int, num_classes: int, hidden_channels: int) -> None:
+    def __init__(self, channels: int, *, num_classes: int, hidden_channels: int, num_groups: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(NUM_GROUPS, channels, affine=False)
+        self.norm = GroupNorm(num_groups, channels, affine=False)
         self.shared = nn.Conv2d(num_classes, hidden_channels, 3, padding=1)
         self.to_gamma = nn.Conv2d(hidden_channels, channels, 3, padding=1)
         self.to_beta = nn.Conv2d(hidden_channels, channels, 3, padding=1)
 
-    def forward(self, h: Tensor, pyramid: SemanticPyramid) -> Tensor:
-        """Modulate `h` (N, C, H, W) by the pyramid's map of that size."""
-        hidden = F.relu(self.shared(pyramid.at_size_of(h)))  # (N, hidden, H, W)
-        gamma = self.to_gamma(hidden)  # (N, C, H, W)
-        beta = self.to_beta(hidden)  # (N, C, H, W)
+    def gamma_and_beta(self, semantic_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift, each (N, C, H, W), for maps (N, K, H, W) of the feature map's size."""
+        hidden = F.relu(self.shared(semantic_map))  # (N, hidden, H, W)
+        return self.to_gamma(hidden), self.to_beta(hidden)
+
+    def forward(self, h: Tensor, conditions: Conditions) -> Tensor:
+        """Modulate `h` (N, C, H, W)."""
+        gamma, beta = conditions.modulation(self, h)  # (N, C, H, W) each
         modulated: Tensor = self.norm(h) * (1 + gamma) + beta
         return modulated
 
@@ -55,7 +82,9 @@ class SpadeResBlock(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
+        *,
         embedding_channels: int,
+        num_groups: int,
         num_classes: int,
         spade_channels: int,
         dropout: float,
@@ -63,19 +92,24 @@ class SpadeResBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.direction = direction
-        self.in_norm = Spade(in_channels, num_classes, spade_channels)
+        mask_options = {
+            "num_classes": num_classes,
+            "hidden_channels": spade_channels,
+            "num_groups": num_groups,
+        }
+        self.in_norm = Spade(in_channels, **mask_options)
         self.in_conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.out_norm = Spade(out_channels, num_classes, spade_channels)
+        self.out_norm = Spade(out_channels, **mask_options)
         self.time = TimeScaleShift(embedding_channels, out_channels)
         self.dropout = nn.Dropout(dropout)
         self.out_conv = zero_initialised(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
-    def forward(self, x: Tensor, embedding: Tensor, pyramid: SemanticPyramid) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, conditions: Conditions) -> Tensor:
         """Map `x` (N, in, H, W), the time embedding (N, E) and the masks to (N, out, H', W')."""
-        h = F.silu(self.in_norm(x, pyramid))  # (N, in, H, W)
+        h = F.silu(self.in_norm(x, conditions))  # (N, in, H, W)
         h = self.in_conv(resample(h, self.direction))  # (N, out, H', W')
-        h = self.time(self.out_norm(h, pyramid), embedding)  # (N, out, H', W')
+        h = self.time(self.out_norm(h, conditions), embedding)  # (N, out, H', W')
         h = self.out_conv(self.dropout(F.silu(h)))  # (N, out, H', W')
         skip: Tensor = self.skip(resample(x, self.direction))
         return skip + h

@@ -1,7 +1,7 @@
 """The semantic diffusion network: a U-Net whose encoder sees the noisy image and whose decoder the mask too."""
 
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from isdm.models.layers import NUM_GROUPS, ResBlock, SelfAttention, timestep_embedding, zero_initialised
-from isdm.models.spade import Resize, SemanticPyramid, SpadeResBlock
+from isdm.models.layers import GroupNorm, ResBlock, SelfAttention, timestep_embedding, zero_initialised
+from isdm.models.spade import Conditions, Resize, SpadeResBlock
 
 
 class Encoded(NamedTuple):
@@ -43,11 +43,11 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.block, self.attention, self.up = block, attention, up
 
-    def forward(self, h: Tensor, embedding: Tensor, pyramid: SemanticPyramid) -> Tensor:
-        """Map `h` (N, C, H, W) onwards under the masks of `pyramid`."""
-        h = self.block(h, embedding, pyramid)
+    def forward(self, h: Tensor, embedding: Tensor, conditions: Conditions) -> Tensor:
+        """Map `h` (N, C, H, W) onwards under the masks."""
+        h = self.block(h, embedding, conditions)
         h = self.attention(h) if self.attention is not None else h
-        return self.up(h, embedding, pyramid) if self.up is not None else h
+        return self.up(h, embedding, conditions) if self.up is not None else h
 
 
 class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -63,6 +63,7 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         attention_head_channels: channels of one attention head.
         spade_channels: hidden width of the SPADE layers.
         spade_resize: how the map is brought to a level's size.
+        norm_groups: groups of every normalisation; each level's width must be a multiple.
         dropout: dropout in the residual blocks.
     """
 
@@ -78,20 +79,26 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         attention_head_channels: int = 64,
         spade_channels: int = 128,
         spade_resize: Resize = "nearest",
+        norm_groups: int = 32,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         embedding_channels = 4 * base_channels
         last_level = len(channel_multipliers) - 1
 
-        def attention(channels: int, level: int) -> SelfAttention | None:
-            wanted = 2**level in attention_downsamplings
-            return SelfAttention(channels, math.gcd(attention_head_channels, channels)) if wanted else None
+        block_options: dict[str, Any] = {
+            "embedding_channels": embedding_channels,
+            "num_groups": norm_groups,
+            "dropout": dropout,
+        }
+        mask_options = {**block_options, "num_classes": num_classes, "spade_channels": spade_channels}
 
-        def spade_block(in_channels: int, out_channels: int, direction: int = 0) -> SpadeResBlock:
-            return SpadeResBlock(
-                in_channels, out_channels, embedding_channels, num_classes, spade_channels, dropout, direction
-            )
+        def attention(channels: int) -> SelfAttention:
+            head_channels = math.gcd(attention_head_channels, channels)
+            return SelfAttention(channels, head_channels=head_channels, num_groups=norm_groups)
+
+        def attention_at(level: int, channels: int) -> SelfAttention | None:
+            return attention(channels) if 2**level in attention_downsamplings else None
 
         self.time_embedding = nn.Sequential(
             nn.Linear(base_channels, embedding_channels),
@@ -104,29 +111,33 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.encoder = nn.ModuleList()
         for level, multiplier in enumerate(channel_multipliers):
             for _ in range(num_res_blocks):
-                block = ResBlock(channels, multiplier * base_channels, embedding_channels, dropout)
+                block = ResBlock(channels, multiplier * base_channels, **block_options)
                 channels = multiplier * base_channels
-                self.encoder.append(EncoderBlock(block, attention(channels, level)))
+                self.encoder.append(EncoderBlock(block, attention_at(level, channels)))
                 skip_channels.append(channels)
             if level < last_level:
-                down = ResBlock(channels, channels, embedding_channels, dropout, direction=-1)
+                down = ResBlock(channels, channels, direction=-1, **block_options)
                 self.encoder.append(EncoderBlock(down, None))
                 skip_channels.append(channels)
         self.middle = nn.ModuleList(
             [
-                spade_block(channels, channels),
-                SelfAttention(channels, math.gcd(attention_head_channels, channels)),
-                spade_block(channels, channels),
+                SpadeResBlock(channels, channels, **mask_options),
+                attention(channels),
+                SpadeResBlock(channels, channels, **mask_options),
             ]
         )
         self.decoder = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(channel_multipliers))):
             for index in range(num_res_blocks + 1):
-                spade = spade_block(channels + skip_channels.pop(), multiplier * base_channels)
+                block = SpadeResBlock(
+                    channels + skip_channels.pop(), multiplier * base_channels, **mask_options
+                )
                 channels = multiplier * base_channels
-                up = spade_block(channels, channels, +1) if level > 0 and index == num_res_blocks else None
-                self.decoder.append(DecoderBlock(spade, attention(channels, level), up))
-        self.out_norm = nn.GroupNorm(NUM_GROUPS, channels)
+                up = None
+                if level > 0 and index == num_res_blocks:
+                    up = SpadeResBlock(channels, channels, direction=+1, **mask_options)
+                self.decoder.append(DecoderBlock(block, attention_at(level, channels), up))
+        self.out_norm = GroupNorm(norm_groups, channels)
         self.out_conv = zero_initialised(nn.Conv2d(channels, 2 * in_channels, 3, padding=1))
 
     @property
@@ -145,15 +156,18 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             skips.append(h)
         return Encoded(h, skips, embedding)
 
-    def decode(self, encoded: Encoded, semantic_map: Tensor) -> Tensor:
-        """Decode under the masks `semantic_map` (N, K, H, W); returns (N, 2C, H, W)."""
+    def conditions(self, semantic_map: Tensor, budget_bytes: int = 0) -> Conditions:
+        """Prepare semantic maps (N, K, H, W) for `decode`; see `Conditions` for the budget."""
+        return Conditions(semantic_map.to(self.dtype), self.config.spade_resize, budget_bytes)
+
+    def decode(self, encoded: Encoded, conditions: Conditions) -> Tensor:
+        """Decode under the masks; returns (N, 2C, H, W)."""
         h, skips, embedding = encoded
-        pyramid = SemanticPyramid(semantic_map.to(self.dtype), self.config.spade_resize)
         first, attention, second = self.middle
-        h = second(attention(first(h, embedding, pyramid)), embedding, pyramid)
+        h = second(attention(first(h, embedding, conditions)), embedding, conditions)
         remaining = list(skips)
         for block in self.decoder:
-            h = block(torch.cat([h, remaining.pop()], dim=1), embedding, pyramid)
+            h = block(torch.cat([h, remaining.pop()], dim=1), embedding, conditions)
         output: Tensor = self.out_conv(F.silu(self.out_norm(h)))
         return output
 
@@ -168,4 +182,4 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Returns:
             (N, 2C, H, W): eps, then v.
         """
-        return self.decode(self.encode(x_t, t), semantic_map)
+        return self.decode(self.encode(x_t, t), self.conditions(semantic_map))

@@ -328,7 +328,7 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
     ratio, shuffled = audit.get("agreement"), audit.get("shuffled_agreement")
     segmenter = audit.get("segmenter") or {}
     bars = [
-        ("real test images", audit.get("real_test_iou")),
+        ("real held-out images", audit.get("real_iou")),
         ("synthetic images", audit.get("synthetic_iou")),
         ("synthetic, masks shuffled", audit.get("shuffled_iou")),
     ]
@@ -351,7 +351,7 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
     if ratio is None:
-        return "The agreement is not defined: on real test images the network finds nothing to compare with."
+        return "The agreement is not defined: on real held-out images the network finds nothing to compare with."
     if shuffled is None:
         return "Without the shuffled control this number alone says little."
     if ratio - shuffled < 0.1:

@@ -121,9 +121,13 @@ def _model_info(dataset: SegmentationDataset, drop_rate: float) -> ModelInfo:
 
 def _take_over(unet: SemanticUNet, weights: Weights, init: Path) -> None:
     own = unet.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value for name, value in weights.items() if name in own and own[name].shape == value.shape
+    }
     if not fitting:
-        raise ModelError(f"{init} shares no layer with this network; choose the same preset or leave out --init.")
+        raise ModelError(
+            f"{init} shares no layer with this network; choose the same preset or leave out --init."
+        )
     unet.load_state_dict(fitting, strict=False)
     anew = len(own) - len(fitting)
     say(f"Took {len(fitting)} of {len(own)} weights from {init}" + (f"; {anew} start anew." if anew else "."))
@@ -172,6 +176,15 @@ def _load_images(dataset: SegmentationDataset, info: ModelInfo, divisor: int) ->
     return TrainingImages(
         to_model_range(images, info.bit_depth), torch.from_numpy(masks.astype(np.int64)), len(info.classes)
     )
+
+
+def learning_rate(config: TrainConfig, step: int, max_steps: int) -> float:
+    """Learning rate of a step: risen linearly over the warm-up, then constant or falling as a half cosine."""
+    warmup = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    decay = 1.0
+    if config.learning_rate_decay == "cosine":
+        decay = 0.5 * (1 + math.cos(math.pi * min(step / max_steps, 1.0)))
+    return config.learning_rate * warmup * decay
 
 
 class _Run:
@@ -237,9 +250,9 @@ class _Run:
         return loss.item()
 
     def _set_learning_rate(self) -> None:
-        warmup = min(1.0, (self.counters.step + 1) / max(self.config.warmup_steps, 1))
+        rate = learning_rate(self.config, self.counters.step, self.stop.max_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * warmup
+            group["lr"] = rate
 
     def _losses(self) -> HybridLoss:
         first = self.counters.step * self.config.batch_size
@@ -257,8 +270,8 @@ class _Run:
             for index in range(first, first + self.config.batch_size)
         ]
         chosen = [draw.image_index for draw in draws]
-        x_start = self.images.x_start[chosen]                                           # (B, C, H, W)
-        conditions = semantic_map(self.images.masks[chosen], self.images.num_classes)   # (B, K, H, W)
+        x_start = self.images.x_start[chosen]  # (B, C, H, W)
+        conditions = semantic_map(self.images.masks[chosen], self.images.num_classes)  # (B, K, H, W)
         flips, drops = ([getattr(draw, name) for draw in draws] for name in ("flip", "drop"))
         x_start[flips], conditions[flips] = x_start[flips].flip(-1), conditions[flips].flip(-1)
         conditions[drops] = 0  # the null map

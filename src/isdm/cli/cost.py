@@ -1,0 +1,172 @@
+"""`isdm run --dry-run`: stages, cells and what they will cost on this machine.
+
+Costs are measured, not guessed: two steps of each network of the plan are run on random data.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from isdm import provenance
+from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
+from isdm.data.dataset import SegmentationDataset, read_image
+from isdm.data.layouts import read_source
+from isdm.data.splits import split_sizes
+from isdm.evaluation.rows import make_rows
+from isdm.evaluation.study import cells_of
+from isdm.hardware import autocast, select_device, select_dtype
+from isdm.models.segmenters import build_segmenter
+from isdm.models.unet import SemanticUNet
+from isdm.progress import format_seconds
+
+SAMPLED_PASSES = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the costs depend on."""
+
+    size: tuple[int, int]
+    channels: int
+    num_classes: int
+    num_train_images: int
+
+
+def print_plan(config: ExperimentConfig, out: Path) -> None:
+    """Print every stage with its state and estimated time, and every cell of the study; write nothing."""
+    shape = _shape(config.data, out / "data")
+    lines: list[tuple[str, str, str, float]] = []
+    step = _train_step_seconds(config.train, shape)
+    lines.append(("data import", _state(out / "data"), f"{shape.num_train_images} training images", 0.0))
+    lines.append(_training_line("train", config.train, shape, step, out / "model"))
+    if config.finetune is not None:
+        scale = config.finetune.batch_size / config.train.batch_size
+        lines.append(_training_line("finetune", config.finetune, shape, step * scale, out / "finetuned"))
+    forward = step / config.train.batch_size / 3  # a training step is about three forward passes
+    passes = config.sample.num_samples * config.sample.steps * (1 if config.sample.guidance == 1 else 2)
+    detail = f"{config.sample.num_samples} images of {config.sample.steps} {config.sample.sampler} steps"
+    lines.append(("sample", _state(out / "synthetic"), detail, forward * passes))
+    if config.audit is not None:
+        steps = config.audit.epochs * -(-shape.num_train_images // config.audit.batch_size)
+        seconds = steps * _segmenter_step_seconds(config.audit, config.audit.architecture, shape)
+        lines.append(
+            ("audit", _state(out / "audit"), f"{steps} steps of {config.audit.architecture}", seconds)
+        )
+    lines += _study_lines(config, shape, out / "study")
+    table = Table("stage", "state", "work", "estimate")
+    for stage, state, work, seconds in lines:
+        table.add_row(stage, state, work, format_seconds(0 if state == "done" else seconds))
+    open_seconds = sum(seconds for _, state, _, seconds in lines if state != "done")
+    Console(highlight=False).print(table)
+    Console(highlight=False).print(
+        f"About {format_seconds(open_seconds)} on this machine; nothing was written."
+    )
+
+
+def _state(folder: Path) -> str:
+    record = provenance.read(folder)
+    return "to do" if record is None else "done" if record.finished else "begun"
+
+
+def _shape(config: DataConfig, data: Path) -> Shape:
+    record = provenance.read(data)
+    if record is not None and record.finished:
+        dataset = SegmentationDataset(data)
+        pairs = dataset.require("train")
+        image, _ = dataset.load(pairs[0])
+        return Shape((image.shape[0], image.shape[1]), image.shape[2], dataset.info.num_classes, len(pairs))
+    _, source = read_source(config.source, config.layout)
+    image = read_image(source.pairs[0].image, 3)
+    grey = bool((image == image[:, :, :1]).all())
+    size = config.size or (image.shape[0], image.shape[1])
+    sizes = split_sizes(len(source.pairs), config.test, config.validation)
+    return Shape(size, 1 if grey else 3, len(source.class_names), sizes["train"])
+
+
+def _training_line(
+    stage: str, config: TrainConfig, shape: Shape, step_seconds: float, folder: Path
+) -> tuple[str, str, str, float]:
+    from isdm.training.loop import StopRule
+
+    rule = StopRule.of(config, shape.num_train_images)
+    seconds = min(rule.max_steps * step_seconds, rule.max_seconds or float("inf"))
+    return stage, _state(folder), f"at most {rule.max_steps:,} steps of {config.batch_size}", seconds
+
+
+def _study_lines(config: ExperimentConfig, shape: Shape, study: Path) -> list[tuple[str, str, str, float]]:
+    evaluate: EvaluateConfig = config.evaluate
+    rows = make_rows(
+        evaluate,
+        shape.num_train_images,
+        {"synthetic": config.sample.num_samples},
+        {"synthetic": shape.num_train_images},
+    )
+    cells = cells_of(evaluate, rows)
+    seconds = {name: _segmenter_step_seconds(evaluate, name, shape) for name in evaluate.architectures}
+    lines = []
+    for row in rows:
+        for name in evaluate.architectures:
+            own = [cell for cell in cells if cell.row == row and cell.architecture == name]
+            missing = [cell for cell in own if not cell.is_finished(study)]
+            work = f"{row.num_real_images} real + {row.num_synthetic_images} synthetic, {row.arm}, {name}"
+            work += f": {len(own)} cells of {own[0].num_steps} steps"
+            cost = seconds[name] * sum(cell.num_steps for cell in missing)
+            lines.append(("evaluate", "to do" if missing else "done", work, cost))
+    return lines
+
+
+def _median_seconds(action: Callable[[], object]) -> float:
+    action()  # the first call also sets things up
+    times = []
+    for _ in range(SAMPLED_PASSES):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _train_step_seconds(config: TrainConfig, shape: Shape) -> float:
+    device = select_device(config.device)
+    dtype = select_dtype(config.precision, device)
+    options = config.unet.model_dump()
+    unet = SemanticUNet(in_channels=shape.channels, num_classes=shape.num_classes, **options)
+    unet = unet.to(device).to(memory_format=torch.channels_last)
+    images = torch.randn(config.batch_size, shape.channels, *shape.size, device=device)
+    maps = torch.zeros(config.batch_size, shape.num_classes, *shape.size, device=device)
+    images, maps = (x.contiguous(memory_format=torch.channels_last) for x in (images, maps))
+    t = torch.zeros(config.batch_size, device=device)
+
+    def step() -> None:
+        with autocast(device, dtype):
+            output = unet(images, t, maps)
+        output.float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return _median_seconds(step)
+
+
+def _segmenter_step_seconds(config: SegmenterConfig, architecture: str, shape: Shape) -> float:
+    device = select_device(config.device)
+    dtype = select_dtype(config.precision, device)
+    network = build_segmenter(architecture, config.encoder, "none", shape.num_classes)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    dice = smp.losses.DiceLoss("multiclass", from_logits=True)
+    images = torch.rand(config.batch_size, shape.channels, *shape.size, device=device)
+    masks = torch.zeros(config.batch_size, *shape.size, dtype=torch.int64, device=device)
+
+    def step() -> None:
+        with autocast(device, dtype):
+            logits = network(images)
+        dice(logits.float(), masks).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return _median_seconds(step)

@@ -1,0 +1,94 @@
+"""`isdm run`: all stages from one validated file, each skipped when it is done."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isdm.config import ExperimentConfig, build, merged, read_yaml, with_preset
+from isdm.files import write_yaml
+from isdm.progress import say
+
+_SEEDED = ("data", "train", "finetune", "sample", "audit", "evaluate")
+
+
+def read_experiment(path: Path) -> ExperimentConfig:
+    """Read and validate an experiment file; `data.source` is relative to the file.
+
+    Raises:
+        ConfigError: naming each unknown key, with the nearest known one, and each value out of range.
+    """
+    values = read_yaml(path)
+    seed = values.get("seed", 0)
+    for stage in _SEEDED:
+        if isinstance(values.get(stage), Mapping):
+            values[stage] = merged({"seed": seed}, values[stage])
+    values["train"] = _filled_in(values.get("train") or {"seed": seed})
+    if isinstance(values.get("finetune"), Mapping):
+        values["finetune"] = merged(_inherited(values["train"]), values["finetune"])
+    config = build(ExperimentConfig, values, where=str(path))
+    source = (path.parent / config.data.source).resolve()
+    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+
+
+def _filled_in(train: Any) -> Any:
+    return with_preset(train) if isinstance(train, Mapping) else train
+
+
+def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
+    """What fine-tuning takes over from the training; limits, batch size and drop rate are its own."""
+    own = {"steps", "epochs", "max_time", "batch_size", "drop_rate"}
+    inherited = {key: value for key, value in train.items() if key not in own}
+    if train.get("steps"):
+        inherited["steps"] = max(1, train["steps"] // 4)
+    return inherited
+
+
+def run_experiment(config: ExperimentConfig, out: Path) -> Path:
+    """Run every stage that is not finished; returns the path of the report.
+
+    Folders below `out`: data, model, finetuned, synthetic, audit, study.
+    """
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.data.importing import import_dataset
+    from isdm.evaluation.study import evaluate
+    from isdm.report import report
+    from isdm.synthesis.audit import audit
+    from isdm.synthesis.generate import sample
+    from isdm.training.diffusion import finetune, train
+
+    dataset = import_dataset(config.data, out / "data")
+    write_yaml(out / "experiment.yaml", config.plain())
+    train(config.train, dataset, out / "model")
+    model = out / "model"
+    if config.finetune is not None:
+        finetune(config.finetune, model, dataset, out / "finetuned")
+        model = out / "finetuned"
+    synthetic = sample(config.sample, model, dataset, out / "synthetic")
+    if config.audit is not None:
+        audit(config.audit, SegmentationDataset(out / "synthetic"), dataset, out / "audit")
+    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study")
+    say("Writing the report.")
+    return report(
+        out / "study",
+        audit=out / "audit" / "audit.json" if config.audit is not None else None,
+        costs=stage_costs(out),
+    )
+
+
+def stage_costs(out: Path) -> list[dict[str, Any]]:
+    """Seconds that each finished stage took, by its own record; the study adds its own line."""
+    from isdm import provenance
+
+    folders = {
+        "data": "import",
+        "model": "diffusion training",
+        "finetuned": "fine-tuning",
+        "synthetic": "sampling",
+        "audit": "audit",
+    }
+    costs = []
+    for folder, stage in folders.items():
+        record = provenance.read(out / folder)
+        if record is not None:
+            costs.append({"stage": stage, "seconds": record.seconds, "note": ""})
+    return costs

@@ -1,0 +1,39 @@
+"""Results as tables in the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from isdm.report.tables import format_table, summary_table, verdicts
+
+
+def print_results(study: Path) -> None:
+    """Print a study's result table and its verdicts."""
+    summary = summary_table(pl.read_parquet(study / "results.parquet"))
+    console = Console(highlight=False)
+    console.print(format_table(summary))
+    for verdict in verdicts(summary):
+        console.print(verdict, markup=False)
+
+
+def print_agreement(audit: Mapping[str, Any]) -> None:
+    """Print how well synthetic images follow their masks."""
+    table = Table("read by a segmenter trained on real images", "mean foreground IoU", "share of real")
+    rows = (
+        ("real held-out images", audit["real_iou"], 1.0),
+        ("synthetic images, their own masks", audit["synthetic_iou"], audit["agreement"]),
+        ("synthetic images, masks of others", audit["shuffled_iou"], audit["shuffled_agreement"]),
+    )
+    for label, iou, share in rows:
+        table.add_row(label, _number(iou), _number(share))
+    console = Console(highlight=False)
+    console.print("Do the synthetic images follow their masks?")
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

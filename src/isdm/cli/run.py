@@ -1,0 +1,76 @@
+"""`isdm run` and `isdm demo`."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from isdm.files import read_json, write_text
+from isdm.progress import format_seconds, say
+
+DEMO_SIZE_PX = 48
+DEMO_NUM_FRUITS = 60
+DEMO_NUM_VIEWS = 4
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(demo)
+    app.command()(run)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path(
+        "isdm-demo"
+    ),
+) -> None:
+    """Run the whole way on a small built-in dataset of fruit; ends with the result and the report's path."""
+    from isdm.cli.experiment import read_experiment
+    from isdm.data.builtin import write_fruit_source
+
+    say(
+        f"The demo paints {DEMO_NUM_FRUITS} fruits from {DEMO_NUM_VIEWS} sides, then runs all stages in {out}."
+    )
+    write_fruit_source(
+        out / "source", num_fruits=DEMO_NUM_FRUITS, num_views=DEMO_NUM_VIEWS, size_px=DEMO_SIZE_PX, seed=0
+    )
+    experiment = out / "demo.yaml"
+    write_text(experiment, resources.files("isdm.cli").joinpath("demo.yaml").read_text("utf-8"))
+    read_experiment(experiment)
+    _run(experiment, out / "run")
+
+
+def run(
+    experiment: Annotated[
+        Path, typer.Argument(metavar="experiment.yaml", help="File with all stages' options.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for all stages' outputs.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List stages, cells and estimated cost; write nothing.")
+    ] = False,
+) -> None:
+    """Run all stages of an experiment file; started again, it skips what is done."""
+    if dry_run:
+        from isdm.cli.cost import print_plan
+        from isdm.cli.experiment import read_experiment
+
+        print_plan(read_experiment(experiment), out)
+        return
+    _run(experiment, out)
+
+
+def _run(experiment: Path, out: Path) -> None:
+    from isdm.cli.experiment import read_experiment, run_experiment
+    from isdm.cli.results import print_agreement, print_results
+    from isdm.provenance import Stopwatch
+
+    watch = Stopwatch()
+    config = read_experiment(experiment)
+    page = run_experiment(config, out)
+    console = Console(highlight=False, soft_wrap=True)
+    if config.audit is not None:
+        print_agreement(read_json(out / "audit" / "audit.json"))
+    print_results(out / "study")
+    console.print(f"Done in {format_seconds(watch.seconds)}. Report: {page}")

@@ -1,0 +1,223 @@
+"""The stages as commands: train, finetune, sample, audit, evaluate, report, convert, doctor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from isdm.cli import options
+from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, TrainConfig, with_preset
+from isdm.errors import ConfigError
+
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to make, or to go on in.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Any further option as key=value.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with options.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random (0).")]
+Steps = Annotated[int | None, typer.Option(help="Stop after this many optimiser steps.")]
+Epochs = Annotated[int | None, typer.Option(help="Stop after this many passes over the training images.")]
+MaxTime = Annotated[str | None, typer.Option(help="Stop after this time: 90s, 45m, 2h.")]
+DropRate = Annotated[float | None, typer.Option(help="Probability that a sample's whole mask is dropped.")]
+Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch (resnet34).")]
+EncoderWeights = Annotated[str | None, typer.Option(help="imagenet, none, or a file of weights.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (train, finetune, sample, audit, evaluate, report, convert, doctor):
+        app.command()(command)
+
+
+def train(
+    dataset: Dataset,
+    out: Out,
+    preset: Annotated[str | None, typer.Option(help="tiny, small, base or paper.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    init: Annotated[Path | None, typer.Option(help="Model folder to take the first weights from.")] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    max_time: MaxTime = None,
+    drop_rate: DropRate = None,
+    seed: Seed = None,
+) -> None:
+    """Train a diffusion model on a dataset's training split; the same command again goes on."""
+    named = options.given(
+        preset=preset, steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed
+    )
+    values = with_preset(options.layered(config, named, settings or ()))
+    resolved = options.config(TrainConfig, values, "train")
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.training import diffusion
+
+    diffusion.train(resolved, SegmentationDataset(dataset), out, init)
+    Console().print(f"Model: {out}")
+
+
+def finetune(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder to go on from.")],
+    data: Annotated[Path, typer.Option("--data", help="Dataset folder.")],
+    out: Out,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    max_time: MaxTime = None,
+    drop_rate: DropRate = None,
+    seed: Seed = None,
+) -> None:
+    """Go on from a model's raw weights, dropping whole masks so that guidance works."""
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.training import diffusion
+
+    named = options.given(steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed)
+    resolved = diffusion.finetune_config(model, options.layered(config, named, settings or ()))
+    diffusion.finetune(resolved, model, SegmentationDataset(data), out)
+    Console().print(f"Model: {out}")
+
+
+def sample(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
+    data: Annotated[Path, typer.Option("--data", help="Dataset folder that gives the masks.")],
+    out: Out,
+    num_samples: Annotated[
+        int | None, typer.Option("-n", "--num-samples", help="Pairs to make (100).")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps (300).")] = None,
+    timesteps: Annotated[str | None, typer.Option(help="respaced, or rescaled as the paper did.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale (1.5); 1 is off.")] = None,
+    masks: Annotated[str | None, typer.Option(help="real or augmented.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images at a time (16).")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    seed: Seed = None,
+) -> None:
+    """Paint a synthetic dataset for the masks of a dataset's training split."""
+    named = options.given(
+        num_samples=num_samples,
+        sampler=sampler,
+        steps=steps,
+        timesteps=timesteps,
+        guidance=guidance,
+        masks=masks,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    resolved = options.config(SampleConfig, options.layered(config, named, settings or ()), "sample")
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.synthesis import generate
+
+    generate.sample(resolved, model, SegmentationDataset(data), out)
+    Console().print(f"Synthetic dataset: {out}")
+
+
+def audit(
+    synthetic: Annotated[Path, typer.Argument(metavar="SYNTH", help="Synthetic dataset.")],
+    real: Annotated[Path, typer.Option("--real", help="The real dataset that it was made from.")],
+    out: Out,
+    encoder: Encoder = None,
+    encoder_weights: EncoderWeights = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the judging segmenter (50).")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    seed: Seed = None,
+) -> None:
+    """Measure whether synthetic images follow their masks, against real images and shuffled masks."""
+    named = options.given(encoder=encoder, encoder_weights=encoder_weights, epochs=epochs, seed=seed)
+    resolved = options.config(AuditConfig, options.layered(config, named, settings or ()), "audit")
+    from isdm.cli.results import print_agreement
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.synthesis import audit as auditing
+
+    print_agreement(auditing.audit(resolved, SegmentationDataset(synthetic), SegmentationDataset(real), out))
+
+
+def evaluate(
+    dataset: Dataset,
+    synthetic: Annotated[list[str], typer.Option(help="[NAME=]SYNTH, a synthetic dataset; repeatable.")],
+    out: Out,
+    architectures: Annotated[str | None, typer.Option(help="unetplusplus,fpn,deeplabv3plus")] = None,
+    real_counts: Annotated[str | None, typer.Option(help="0,all")] = None,
+    synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,700,1000")] = None,
+    arms: Annotated[str | None, typer.Option(help="plain,augmented,duplicated")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Trainings of each cell (3).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images (50).")] = None,
+    encoder: Encoder = None,
+    encoder_weights: EncoderWeights = None,
+    protocol: Annotated[str | None, typer.Option(help="paper or equal-steps.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    seed: Seed = None,
+) -> None:
+    """Train segmenters on real and synthetic images and read the real test images once."""
+    named = options.given(
+        architectures=options.comma_list(architectures),
+        real_counts=options.counts(real_counts),
+        synthetic_counts=options.counts(synthetic_counts),
+        arms=options.comma_list(arms),
+        repeats=repeats,
+        epochs=epochs,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        protocol=protocol,
+        seed=seed,
+    )
+    resolved = options.config(EvaluateConfig, options.layered(config, named, settings or ()), "evaluate")
+    from isdm.cli.results import print_results
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.evaluation import study
+
+    sets: dict[str, SegmentationDataset] = {}
+    for entry in synthetic:
+        name, equals, folder = entry.rpartition("=")
+        path = Path(folder)
+        name = name if equals else path.resolve().name
+        if name in sets or not name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigError(
+                f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _."
+            )
+        sets[name] = SegmentationDataset(path)
+    study.evaluate(resolved, SegmentationDataset(dataset), sets, out)
+    print_results(out)
+    Console().print(f"Study: {out}; write its report with: isdm report {out}", soft_wrap=True)
+
+
+def report(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="Study folder.")],
+    audit: Annotated[Path | None, typer.Option(help="Folder that `isdm audit` wrote.")] = None,
+) -> None:
+    """Write a study's report, one page that works offline."""
+    from isdm.report import report as write_report
+
+    page = write_report(study, audit=None if audit is None else audit / "audit.json")
+    Console().print(f"Report: {page}", soft_wrap=True)
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT.pt", help="Model or EMA file.")],
+    out: Out,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="The published options (JSON or YAML): head width, image size."),
+    ] = None,
+) -> None:
+    """Turn a published SDM or ISDM checkpoint into a model folder; no code in it is run."""
+    from isdm.training.conversion import convert_checkpoint
+
+    for line in convert_checkpoint(checkpoint, out, config):
+        Console().print(line, soft_wrap=True)
+
+
+def doctor() -> None:
+    """Say what this machine has and what isdm will use."""
+    from isdm.hardware import describe
+
+    table = Table(show_header=False)
+    for name, value in describe():
+        table.add_row(name, value)
+    Console().print(table)

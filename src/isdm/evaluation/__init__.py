@@ -1,0 +1,1 @@
+"""The study: what synthetic pairs bring to segmenters on real test images."""

@@ -1,0 +1,126 @@
+"""Cells of the study: one training of one architecture on one row, kept as one file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isdm.config import EvaluateConfig
+from isdm.data.dataset import DatasetInfo, MaskArray, palette_image
+from isdm.evaluation.rows import Row, subset
+from isdm.files import read_json, write_json, write_with
+from isdm.hardware import select_device, select_dtype
+from isdm.metrics.segmentation import Counts, count_pixels
+from isdm.provenance import Stopwatch
+from isdm.training.segmentation import LabelledImages, predict_masks, train_segmenter
+from isdm.version import __version__
+
+NUM_SHOWN_PREDICTIONS = 6
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Everything that cells read, decoded once."""
+
+    info: DatasetInfo
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+    test_names: list[str]
+    test_groups: list[str]
+    synthetic: Mapping[str, LabelledImages]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training that the study asks for."""
+
+    row: Row
+    slug: str
+    architecture: str
+    repeat: int
+    num_steps: int
+
+    def path(self, study: Path) -> Path:
+        """File that holds the cell's result once it is finished."""
+        return study / "cells" / self.slug / f"{self.architecture}-{self.repeat}.json"
+
+    def is_finished(self, study: Path) -> bool:
+        """Whether the result is there; files appear whole or not at all."""
+        return self.path(study).is_file()
+
+
+def cell_seed(config: EvaluateConfig, repeat: int) -> int:
+    """Seed of a repeat: the same for all rows and architectures, so that repeats are paired."""
+    return config.seed * 10_007 + repeat
+
+
+def training_images(data: StudyData, row: Row, seed: int, repeat: int) -> LabelledImages:
+    """The images that a row takes in a repeat: its subset of the real and of the synthetic ones."""
+    chosen = subset(len(data.train), row.num_real_images, "real", seed, repeat)
+    images, masks = [data.train.images[chosen]], [data.train.masks[chosen]]
+    if row.arm == "duplicated":
+        again = np.resize(chosen, row.num_synthetic_images)
+        images, masks = [*images, data.train.images[again]], [*masks, data.train.masks[again]]
+    elif row.num_synthetic_images:
+        source = data.synthetic[row.synthetic_set]
+        added = subset(len(source), row.num_synthetic_images, "synthetic", seed, repeat)
+        images, masks = [*images, source.images[added]], [*masks, source.masks[added]]
+    return LabelledImages(np.concatenate(images), np.concatenate(masks))
+
+
+def run_cell(
+    config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, on_step: Callable[[], None]
+) -> None:
+    """Train, choose the checkpoint on the validation images, read the test images once, keep the counts."""
+    watch = Stopwatch()
+    seed = cell_seed(config, cell.repeat)
+    trained = train_segmenter(
+        config,
+        cell.architecture,
+        training_images(data, cell.row, config.seed, cell.repeat),
+        data.validation,
+        data.info.num_classes,
+        num_steps=cell.num_steps,
+        num_validations=config.epochs,
+        seed=seed,
+        augment=cell.row.arm == "augmented",
+        on_step=on_step,
+    )
+    dtype = select_dtype(config.precision, select_device(config.device))
+    predicted = predict_masks(trained.network, data.test.images, dtype)
+    counts = count_pixels(predicted, data.test.masks, data.info.num_classes, data.info.ignore_index)
+    if cell.repeat == 0:
+        _write_predictions(cell.path(study).with_suffix(".png"), predicted, data.info)
+    write_json(
+        cell.path(study),
+        {
+            "row": asdict(cell.row),
+            "architecture": cell.architecture,
+            "repeat": cell.repeat,
+            "seed": seed,
+            "num_steps": trained.num_steps,
+            "train_seconds": round(watch.seconds, 2),
+            "validation_iou": None if np.isnan(trained.validation_iou) else trained.validation_iou,
+            "images": data.test_names,
+            "groups": data.test_groups,
+            "counts": {name: counts[:, :, i].tolist() for i, name in enumerate(("tp", "fp", "fn"))},
+            "isdm_version": __version__,
+        },
+    )
+
+
+def read_cell(path: Path) -> tuple[dict[str, Any], Counts]:
+    """Read a finished cell: its record and the counts (N, K, 3) of the test images."""
+    record = read_json(path)
+    counts = np.stack([np.array(record["counts"][name], np.int64) for name in ("tp", "fp", "fn")], axis=2)
+    return record, counts
+
+
+def _write_predictions(path: Path, predicted: MaskArray, info: DatasetInfo) -> None:
+    """Keep the first predictions side by side as one palette picture, for the report."""
+    strip = np.concatenate(list(predicted[:NUM_SHOWN_PREDICTIONS]), axis=1)
+    picture = palette_image(np.ascontiguousarray(strip), info)
+    write_with(path, lambda aside: picture.save(aside, format="PNG"))

@@ -1,0 +1,1 @@
+"""Metrics: segmentation agreement, and statistics over repeats."""

@@ -1,0 +1,136 @@
+"""The stage `sample`: a synthetic dataset, streamed to disk, resumable at the sample."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isdm import provenance
+from isdm.config import SampleConfig
+from isdm.data.dataset import (
+    SegmentationDataset,
+    load_arrays,
+    pair_names,
+    write_metadata,
+    write_pair,
+)
+from isdm.errors import ModelError
+from isdm.files import append_json_line, read_json_lines
+from isdm.hardware import select_device, select_dtype
+from isdm.pipeline import SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
+from isdm.progress import progress, say
+from isdm.synthesis.masks import draw_mask, source_index
+from isdm.training.checkpoint import weights_fingerprint
+
+MAY_CHANGE = frozenset({"batch_size", "device", "precision"})
+"""Options that a resumed run may be given anew; they do not change the pictures (but for rounding)."""
+
+
+def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out: Path) -> SegmentationDataset:
+    """Paint `config.num_samples` images for masks of the training split; started again, it goes on.
+
+    Args:
+        config: the options.
+        model: a model folder.
+        dataset: the real dataset; only the masks of its training split are read.
+        out: folder of the synthetic dataset, which has a single split, `train`.
+
+    Raises:
+        ModelError: the model is none, or its classes are not the dataset's.
+        OutputError: `out` holds something else.
+    """
+    pipeline = SemanticDiffusionPipeline.from_pretrained(model)
+    assert pipeline.info is not None
+    names, own = ([entry.name for entry in x] for x in (dataset.info.classes, pipeline.info.classes))
+    if names != own:
+        raise ModelError(f"{model} paints the classes {own}, but {dataset.folder} has {names}.")
+    pairs = dataset.require("train")
+    _, masks = load_arrays(dataset, pairs)
+    check_masks(masks, pipeline.info, pipeline.unet.size_divisor)
+    inputs = {"model": weights_fingerprint(model), "train split": dataset.fingerprint("train")}
+    if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":
+        say(f"{out} already holds its {config.num_samples} pairs.")
+        return SegmentationDataset(out)
+    warn_of_useless_guidance(pipeline.info, config.guidance)
+    watch = provenance.Stopwatch()
+    device = select_device(config.device)
+    pipeline.prepare(device, select_dtype(config.precision, device))
+    info = replace(
+        dataset.info,
+        name=out.resolve().name,
+        source={
+            "synthetic": True,
+            "dataset": dataset.info.name,
+            "model": inputs["model"],
+            "model_trained_on": pipeline.info.trained_on,
+            "masks_from": inputs["train split"],
+        },
+        split={"train": config.num_samples},
+    )
+    parts = out / "train" / "metadata.parts" / "0.jsonl"
+    parts.parent.mkdir(parents=True, exist_ok=True)
+    done = read_json_lines(parts, tolerate_cut_tail=True) if parts.is_file() else []
+    _cut_tail(parts, done)
+    missing = sorted(set(range(config.num_samples)) - {line["sample_index"] for line in done})
+    with progress(
+        "Sampling", total=config.num_samples, done=config.num_samples - len(missing), unit="images"
+    ) as bar:
+        for indices in _batches(missing, config.batch_size):
+            sources = [source_index(config.seed, index, len(masks)) for index in indices]
+            drawn = [
+                draw_mask(config.masks, masks[source], config.seed, index)
+                for source, index in zip(sources, indices, strict=True)
+            ]
+            images = pipeline(
+                np.stack(drawn),
+                sample_indices=indices,
+                seed=config.seed,
+                sampler=config.sampler,
+                num_sampling_steps=config.steps,
+                timesteps=config.timesteps,
+                guidance_scale=config.guidance,
+            )
+            for index, source, mask, image in zip(indices, sources, drawn, images, strict=True):
+                line = _metadata(config, index, pairs[source].stem, pairs[source].group, inputs["model"])
+                write_pair(out / "train", line, image, mask, info)
+                append_json_line(parts, line)
+            bar.advance(len(indices))
+    lines = read_json_lines(parts, tolerate_cut_tail=True)
+    write_metadata(out / "train", sorted(lines, key=lambda line: int(line["sample_index"])))
+    info.write(out)
+    provenance.finish(out, config.plain(), watch.seconds)
+    parts.unlink()
+    parts.parent.rmdir()
+    return SegmentationDataset(out)
+
+
+def _batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+def _cut_tail(parts: Path, done: list[Any]) -> None:
+    """Remove a half-written last line, so that the next append starts on a line of its own."""
+    if parts.is_file() and not parts.read_bytes().endswith(b"\n"):
+        parts.unlink()
+        for line in done:
+            append_json_line(parts, line)
+
+
+def _metadata(config: SampleConfig, index: int, source_mask: str, group: str, model: str) -> dict[str, Any]:
+    return {
+        **pair_names(f"{index:06d}_{source_mask}", index, config.num_samples),
+        "group": group,
+        "source": "synthetic",
+        "source_mask": source_mask,
+        "sample_index": index,
+        "seed": config.seed,
+        "sampler": config.sampler,
+        "timesteps": config.timesteps,
+        "num_sampling_steps": config.steps,
+        "guidance_scale": config.guidance,
+        "masks": config.masks,
+        "model": model,
+    }

@@ -1,0 +1,47 @@
+"""Masks to paint images for: the training masks, as they are or moved about."""
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import affine, horizontal_flip
+from torchvision.tv_tensors import Mask
+
+from isdm.config import Masks
+from isdm.data.dataset import MaskArray
+
+MOST_DEGREES = 15.0
+MOST_SHIFT = 0.08
+SCALES = (0.85, 1.15)
+
+
+def source_index(seed: int, index: int, num_masks: int) -> int:
+    """Which training mask the `index`-th sample takes: one seeded permutation after another."""
+    turn, place = divmod(index, num_masks)
+    return int(np.random.default_rng((seed, 0x3A5C, turn)).permutation(num_masks)[place])
+
+
+def draw_mask(kind: Masks, mask: MaskArray, seed: int, index: int) -> MaskArray:
+    """Make the mask of the `index`-th sample from a training mask (H, W); depends on (seed, index) alone.
+
+    `augmented` flips it at random, turns it by up to 15 degrees, scales it by 0.85 to 1.15 and shifts it by
+    up to 8 % of its size; what comes in from outside is background.
+    """
+    if kind == "real":
+        return mask
+    rng = np.random.default_rng((seed, 0xA06, index))
+    height, width = mask.shape
+    turned = Mask(torch.from_numpy(mask.copy()))
+    if rng.random() < 0.5:
+        turned = horizontal_flip(turned)
+    shift_x, shift_y = rng.uniform(-MOST_SHIFT, MOST_SHIFT, 2) * (width, height)
+    turned = affine(
+        turned,
+        angle=float(rng.uniform(-MOST_DEGREES, MOST_DEGREES)),
+        translate=[float(shift_x), float(shift_y)],
+        scale=float(rng.uniform(*SCALES)),
+        shear=[0.0, 0.0],
+        interpolation=InterpolationMode.NEAREST,
+        fill=[0],
+    )
+    result: MaskArray = turned.numpy()
+    return result

@@ -1,0 +1,172 @@
+"""Training and using a downstream segmenter, as in the paper: Adam, Dice loss, best validation checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.tv_tensors import Image as ImageTensor
+from torchvision.tv_tensors import Mask as MaskTensor
+
+from isdm.config import SegmenterConfig
+from isdm.data.dataset import IGNORE_INDEX, ImageArray, MaskArray
+from isdm.hardware import autocast, select_device, select_dtype
+from isdm.metrics.segmentation import count_pixels, mean_foreground_iou
+from isdm.models.segmenters import Segmenter, build_segmenter
+from isdm.training.checkpoint import snapshot
+
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Decoded pairs: `images` (N, H, W, C) uint8 and `masks` (N, H, W) uint8."""
+
+    images: ImageArray
+    masks: MaskArray
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+
+@dataclass(frozen=True)
+class TrainedSegmenter:
+    """A trained network and how its training went."""
+
+    network: Segmenter
+    validation_iou: float
+    """Mean foreground IoU on the validation images of the checkpoint that was kept."""
+    num_steps: int
+
+
+def train_segmenter(
+    config: SegmenterConfig,
+    architecture: str,
+    training: LabelledImages,
+    validation: LabelledImages,
+    num_classes: int,
+    *,
+    num_steps: int,
+    num_validations: int,
+    seed: int,
+    augment: bool = False,
+    keep: str = "best",
+    on_step: Callable[[], None] = lambda: None,
+) -> TrainedSegmenter:
+    """Train a segmenter for a number of steps.
+
+    Args:
+        config: encoder, learning rate, batch size, hardware.
+        architecture: see `build_segmenter`.
+        training: what to learn from.
+        validation: what the checkpoint is chosen on.
+        num_classes: K.
+        num_steps: optimiser steps.
+        num_validations: how often, evenly spread, the validation IoU is measured; the best is kept.
+        seed: of the initial weights, the order and the augmentation.
+        augment: flip, turn, scale, shift and relight the training images at random.
+        keep: `best` on the validation images, or the `last` checkpoint.
+        on_step: called after every step.
+    """
+    device = select_device(config.device)
+    dtype = select_dtype(config.precision, device)
+    torch.manual_seed(seed)
+    network = build_segmenter(architecture, config.encoder, config.encoder_weights, num_classes)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+    dice = smp.losses.DiceLoss("multiclass", from_logits=True, ignore_index=IGNORE_INDEX)
+    order = _Order(len(training), seed)
+    checks = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)} | {num_steps}
+    best_iou, best_weights = -1.0, None
+    for step in range(1, num_steps + 1):
+        network.train()
+        images, masks = _batch(training, order.take(config.batch_size), device)
+        if augment:
+            images, masks = _augmented(images, masks, seed, step)
+        with autocast(device, dtype):
+            logits = network(images)
+        loss = dice(logits.float(), masks)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        on_step()
+        if step in checks:
+            iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype))
+            if keep == "last" or best_weights is None or iou > best_iou:
+                best_iou, best_weights = iou, snapshot(network.state_dict())
+    assert best_weights is not None
+    network.load_state_dict(best_weights)
+    return TrainedSegmenter(network.eval(), best_iou, num_steps)
+
+
+class _Order:
+    """An endless stream of image indices, one seeded permutation after another."""
+
+    def __init__(self, num_images: int, seed: int) -> None:
+        self._num_images = num_images
+        self._rng = np.random.default_rng((seed, 0x0DE5))
+        self._queue = np.zeros(0, np.int64)
+
+    def take(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        while len(self._queue) < count:
+            self._queue = np.concatenate([self._queue, self._rng.permutation(self._num_images)])
+        taken, self._queue = self._queue[:count], self._queue[count:]
+        return taken
+
+
+def _batch(
+    pairs: LabelledImages, indices: np.ndarray[tuple[int], np.dtype[np.int64]], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(pairs.images[indices]).permute(0, 3, 1, 2).to(device).float() / 255
+    return images, torch.from_numpy(pairs.masks[indices]).to(device).long()
+
+
+_AUGMENTATION = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        v2.RandomVerticalFlip(),
+        v2.RandomAffine(
+            degrees=15,
+            translate=(0.08, 0.08),
+            scale=(0.85, 1.15),
+            interpolation=v2.InterpolationMode.BILINEAR,
+            fill={ImageTensor: 0, MaskTensor: IGNORE_INDEX},
+        ),
+        v2.ColorJitter(brightness=0.2, contrast=0.2),
+    ]
+)
+
+
+def _augmented(images: Tensor, masks: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Augment each pair by chance that depends on (seed, step) alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed * 1_000_003 + step)
+        pairs = [
+            _AUGMENTATION(ImageTensor(image), MaskTensor(mask))
+            for image, mask in zip(images, masks, strict=True)
+        ]
+    return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
+
+
+@torch.no_grad()
+def predict_masks(network: Segmenter, images: ImageArray, dtype: torch.dtype = torch.float32) -> MaskArray:
+    """Segment images (N, H, W, C) uint8: (N, H, W) uint8 class ids."""
+    network.eval()
+    device = next(network.parameters()).device
+    predictions = []
+    for start in range(0, len(images), EVALUATION_BATCH):
+        batch = torch.from_numpy(images[start : start + EVALUATION_BATCH]).permute(0, 3, 1, 2).to(device)
+        with autocast(device, dtype):
+            logits = network(batch.float() / 255)
+        predictions.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
+    return np.concatenate(predictions)
+
+
+def evaluate_segmenter(
+    network: Segmenter, pairs: LabelledImages, num_classes: int, dtype: torch.dtype = torch.float32
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Count the pixels (N, K, 3) of a network's predictions against the masks."""
+    return count_pixels(predict_masks(network, pairs.images, dtype), pairs.masks, num_classes)
