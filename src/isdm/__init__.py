@@ -27,7 +27,6 @@ _HOME = {
     "evaluate": "isdm.evaluation.study",
     "finetune": "isdm.training.diffusion",
     "import_dataset": "isdm.data.importing",
-    "report": "isdm.report",
     "sample": "isdm.synthesis.generate",
     "train": "isdm.training.diffusion",
 }
@@ -48,6 +47,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "report":
+        return import_module("isdm.report")  # the package, which can be called
     if name not in _HOME:
         raise AttributeError(f"module 'isdm' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

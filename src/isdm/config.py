@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from isdm.errors import ConfigError
 
@@ -48,7 +48,7 @@ def parse_duration(value: object) -> object:
     return value
 
 
-Size = Annotated[tuple[int, int], BeforeValidator(parse_size)]
+Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 
 
@@ -104,9 +104,9 @@ class DataConfig(StageConfig):
     """Size of the imported images, 256 or HEIGHTxWIDTH; without it they keep their own."""
     fit: Fit = "stretch"
     """How an image is brought to `size`: stretched, padded or cropped around its centre."""
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = Field(None, min_length=1)
     """Names of the classes to keep, background left out; the others become background."""
-    merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    merge: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """New class name: the classes that it is made of."""
     group_by: str | None = None
     """Regular expression on the file stem; what its first group matches must not be parted by a split."""

@@ -64,7 +64,7 @@ def write_gallery(folder: Path) -> None:
         "image": "red.png",
         "overlay": "../study.yaml",
     }
-    guess = {"label": "FPN, real only", "picture": "red.png", "iou": None}
+    guess = {"architecture": "fpn", "row": "base", "picture": "red.png", "iou": None}
     prediction = {"name": "test", "image": "red.png", "truth": "gone.png", "predictions": [guess]}
     (folder / "gallery.json").write_text(json.dumps({"pairs": [pair], "predictions": [prediction]}))
 
@@ -72,7 +72,7 @@ def write_gallery(folder: Path) -> None:
 def write_audit(path: Path, **changes: Any) -> Path:
     audit: dict[str, Any] = {
         "segmenter": {"architecture": "unetplusplus", "encoder": "tiny"},
-        "real_test_iou": 0.6,
+        "real_iou": 0.6,
         "synthetic_iou": 0.54,
         "shuffled_iou": 0.06,
         "agreement": 0.9,

@@ -7,6 +7,7 @@ lights what it meets and reads the mask from the same samples as the colour, so 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -287,5 +288,5 @@ def write_fruit_source(folder: Path, *, num_fruits: int, num_views: int, size_px
         for name, array in (("images", view.image), ("masks", view.mask)):
             path = folder / name / f"{view.name}.png"
             if not path.is_file():
-                write_with(path, lambda aside, array=array: Image.fromarray(array).save(aside, format="PNG"))
+                write_with(path, partial(Image.fromarray(array).save, format="PNG"))
     write_text(folder / "classes.txt", "".join(f"{name}\n" for name, _ in CLASSES))

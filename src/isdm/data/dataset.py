@@ -225,7 +225,8 @@ def load_arrays(dataset: SegmentationDataset, pairs: Iterable[Pair]) -> tuple[Im
     Raises:
         DataError: when the images are not all of one size.
     """
-    images, masks = [], []
+    images: list[ImageArray] = []
+    masks: list[MaskArray] = []
     for pair in pairs:
         image, mask = dataset.load(pair)
         if images and image.shape != images[0].shape:

@@ -45,11 +45,13 @@ class MaskRule:
         if self.packed_colours is None or self.colour_ids is None:
             if values.ndim == 3:
                 raise DataError(f"{path} is in colour but the other masks are grey; save it like the others.")
-            return self.table[values]
+            ids: MaskArray = self.table[values]
+            return ids
         packed = _packed(values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2))
         place = np.searchsorted(self.packed_colours, packed).clip(max=len(self.packed_colours) - 1)
         assert (self.packed_colours[place] == packed).all(), "colours were collected from all masks"
-        return self.colour_ids[place]
+        coloured: MaskArray = self.colour_ids[place]
+        return coloured
 
 
 def read_values(path: Path) -> NDArray[np.uint8]:
@@ -107,7 +109,7 @@ def find_rule(paths: Sequence[Path], declared_names: tuple[str, ...] | None) -> 
 
 def _packed(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     red, green, blue = (colours[:, :, channel].astype(np.uint32) for channel in range(3))
-    return (red << 16) | (green << 8) | blue
+    return np.asarray((red << 16) | (green << 8) | blue, np.uint32)
 
 
 def _grey_rule(counts: NDArray[np.int64], declared: tuple[str, ...] | None) -> MaskRule:

@@ -45,7 +45,8 @@ def _fit(
 def to_model_range(images: NDArray[np.uint8], bit_depth: int = 8) -> torch.Tensor:
     """Turn images (N, H, W, C) of integers into `x_start` (N, C, H, W) float32 in [-1, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float()
-    return tensor / ((2**bit_depth - 1) / 2) - 1
+    x_start: torch.Tensor = tensor / ((2**bit_depth - 1) / 2) - 1
+    return x_start
 
 
 def from_model_range(x_start: torch.Tensor) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from isdm.diffusion.process import predict_x_start
 from isdm.diffusion.schedule import (
     NoiseSchedule,
     ddim_timesteps,
+    log_snr_timesteps,
     rescaled_schedule,
     respace,
     respaced_timesteps,
@@ -31,8 +32,12 @@ def sampling_schedule(
     """Steps that a sampler visits: a subset of the trained ones, or the paper's fresh rescaled schedule."""
     if timesteps == "rescaled":
         return rescaled_schedule(num_sampling_steps)
-    spacing = ddim_timesteps if sampler == "ddim" else respaced_timesteps
-    return respace(training_schedule(num_train_timesteps), spacing(num_train_timesteps, num_sampling_steps))
+    trained = training_schedule(num_train_timesteps)
+    if sampler == "ddpm":
+        return respace(trained, respaced_timesteps(num_train_timesteps, num_sampling_steps))
+    if sampler == "ddim":
+        return respace(trained, ddim_timesteps(num_train_timesteps, num_sampling_steps))
+    return respace(trained, log_snr_timesteps(trained, num_sampling_steps))
 
 
 def make_scheduler(sampler: Sampler, schedule: NoiseSchedule) -> Any:

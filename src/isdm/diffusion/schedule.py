@@ -27,7 +27,8 @@ def linear_betas(num_timesteps: int) -> Float64:
         raise ConfigError(
             f"{num_timesteps} timesteps make the last beta {scale * 0.02:.2f}; use at least 20."
         )
-    return np.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=np.float64)
+    betas: Float64 = np.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=np.float64)
+    return betas
 
 
 @dataclass(frozen=True)
@@ -50,33 +51,41 @@ class NoiseSchedule:
     @property
     def alphas_cumprod(self) -> Float64:
         """Product of (1 - beta) up to each step."""
-        return np.cumprod(1.0 - self.betas)
+        alphas_cumprod: Float64 = np.cumprod(1.0 - self.betas, dtype=np.float64)
+        return alphas_cumprod
 
     @property
     def alphas_cumprod_prev(self) -> Float64:
         """Product of (1 - beta) before each step; 1 at the first."""
-        return np.append(1.0, self.alphas_cumprod[:-1])
+        shifted: Float64 = np.append(1.0, self.alphas_cumprod[:-1])
+        return shifted
 
     @property
     def posterior_variance(self) -> Float64:
         """Variance of q(x_{t-1} | x_t, x_0), Ho et al. 2020, equation 7: beta tilde."""
-        return self.betas * (1.0 - self.alphas_cumprod_prev) / (1.0 - self.alphas_cumprod)
+        variance: Float64 = self.betas * (1.0 - self.alphas_cumprod_prev) / (1.0 - self.alphas_cumprod)
+        return variance
 
     @property
     def posterior_log_variance_clipped(self) -> Float64:
         """Log of beta tilde; its first value, log 0, is replaced by the second."""
         variance = self.posterior_variance
-        return np.log(np.append(variance[1], variance[1:]))
+        log_variance: Float64 = np.log(np.append(variance[1], variance[1:]))
+        return log_variance
 
     @property
     def posterior_mean_coef_x_start(self) -> Float64:
         """Weight of x_0 in the posterior mean, Ho et al. 2020, equation 7."""
-        return self.betas * np.sqrt(self.alphas_cumprod_prev) / (1.0 - self.alphas_cumprod)
+        weight: Float64 = self.betas * np.sqrt(self.alphas_cumprod_prev) / (1.0 - self.alphas_cumprod)
+        return weight
 
     @property
     def posterior_mean_coef_x_t(self) -> Float64:
         """Weight of x_t in the posterior mean, Ho et al. 2020, equation 7."""
-        return (1.0 - self.alphas_cumprod_prev) * np.sqrt(1.0 - self.betas) / (1.0 - self.alphas_cumprod)
+        weight: Float64 = (
+            (1.0 - self.alphas_cumprod_prev) * np.sqrt(1.0 - self.betas) / (1.0 - self.alphas_cumprod)
+        )
+        return weight
 
 
 def training_schedule(num_train_timesteps: int = REFERENCE_TIMESTEPS) -> NoiseSchedule:
@@ -113,6 +122,23 @@ def ddim_timesteps(num_timesteps: int, num_sampling_steps: int) -> NDArray[np.in
     return (
         steps if len(steps) == num_sampling_steps else respaced_timesteps(num_timesteps, num_sampling_steps)
     )
+
+
+def log_snr_timesteps(schedule: NoiseSchedule, num_sampling_steps: int) -> NDArray[np.int64]:
+    """Timesteps evenly spread over the log signal-to-noise ratio, both ends included.
+
+    The step size in which the errors of DPM-Solver and UniPC are bounded (Lu et al. 2022, section 3.3); with
+    timesteps evenly spread over t their last step spans most of that range.
+    """
+    num_timesteps = len(schedule)
+    if not 2 <= num_sampling_steps <= num_timesteps:
+        raise ConfigError(f"{num_sampling_steps} sampling steps; this sampler takes 2 to {num_timesteps}.")
+    log_snr = np.log(schedule.alphas_cumprod / (1 - schedule.alphas_cumprod))  # descending in t
+    wanted = np.linspace(log_snr[0], log_snr[-1], num_sampling_steps)
+    nearest = np.abs(log_snr[None, :] - wanted[:, None]).argmin(axis=1)
+    order = np.arange(num_sampling_steps)
+    distinct = np.maximum.accumulate(nearest - order) + order  # at least one apart …
+    return np.minimum(distinct, num_timesteps - num_sampling_steps + order)  # … and within the process
 
 
 def respace(schedule: NoiseSchedule, timesteps: NDArray[np.int64]) -> NoiseSchedule:

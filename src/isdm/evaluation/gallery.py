@@ -70,10 +70,7 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
             predictions.append(
                 {
                     "architecture": cell.architecture,
-                    "num_real_images": cell.row.num_real_images,
-                    "num_synthetic_images": cell.row.num_synthetic_images,
-                    "arm": cell.row.arm,
-                    "synthetic_set": cell.row.synthetic_set,
+                    "row": cell.slug,
                     "picture": name,
                     "iou": None if np.isnan(iou) else round(iou, 4),
                 }

@@ -37,7 +37,8 @@ def count_pixels(
 def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     """IoU = TP / (TP + FP + FN) for counts (…, K, 3): (…, K), NaN where nothing was there or predicted."""
     hits, union = counts[..., 0].astype(np.float64), counts.sum(axis=-1).astype(np.float64)
-    return np.divide(hits, union, out=np.full_like(hits, np.nan), where=union > 0)
+    ious: NDArray[np.float64] = np.divide(hits, union, out=np.full_like(hits, np.nan), where=union > 0)
+    return ious
 
 
 def pooled_iou(counts: Counts) -> NDArray[np.float64]:

@@ -53,10 +53,10 @@ class TimeScaleShift(nn.Module):
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         """Apply to `h` (N, C, H, W) the scale and shift of `embedding` (N, E)."""
-        scale, shift = self.projection(F.silu(embedding))[:, :, None, None].chunk(
-            2, dim=1
-        )  # (N, C, 1, 1) each
-        return h * (1 + scale) + shift
+        both = self.projection(F.silu(embedding))[:, :, None, None]  # (N, 2C, 1, 1)
+        scale, shift = both.chunk(2, dim=1)  # (N, C, 1, 1) each
+        scaled: Tensor = h * (1 + scale) + shift
+        return scaled
 
 
 class ResBlock(nn.Module):
@@ -88,8 +88,8 @@ class ResBlock(nn.Module):
         h = self.in_conv(resample(h, self.direction))  # (N, out, H', W')
         h = self.time(self.out_norm(h), embedding)  # (N, out, H', W')
         h = self.out_conv(self.dropout(F.silu(h)))  # (N, out, H', W')
-        skip: Tensor = self.skip(resample(x, self.direction))
-        return skip + h
+        total: Tensor = self.skip(resample(x, self.direction)) + h
+        return total
 
 
 class SelfAttention(nn.Module):
@@ -110,4 +110,5 @@ class SelfAttention(nn.Module):
         q, k, v = qkv.transpose(-1, -2).unbind(2)  # (N, heads, HW, C/heads) each
         h = F.scaled_dot_product_attention(q, k, v)  # (N, heads, HW, C/heads)
         h = self.projection(h.transpose(-1, -2).flatten(1, 2))  # (N, C, HW)
-        return x + h.view_as(x)
+        attended: Tensor = x + h.view_as(x)
+        return attended

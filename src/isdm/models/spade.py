@@ -111,5 +111,5 @@ class SpadeResBlock(nn.Module):
         h = self.in_conv(resample(h, self.direction))  # (N, out, H', W')
         h = self.time(self.out_norm(h, conditions), embedding)  # (N, out, H', W')
         h = self.out_conv(self.dropout(F.silu(h)))  # (N, out, H', W')
-        skip: Tensor = self.skip(resample(x, self.direction))
-        return skip + h
+        total: Tensor = self.skip(resample(x, self.direction)) + h
+        return total

@@ -129,14 +129,14 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.decoder = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(channel_multipliers))):
             for index in range(num_res_blocks + 1):
-                block = SpadeResBlock(
+                spade_block = SpadeResBlock(
                     channels + skip_channels.pop(), multiplier * base_channels, **mask_options
                 )
                 channels = multiplier * base_channels
                 up = None
                 if level > 0 and index == num_res_blocks:
                     up = SpadeResBlock(channels, channels, direction=+1, **mask_options)
-                self.decoder.append(DecoderBlock(block, attention_at(level, channels), up))
+                self.decoder.append(DecoderBlock(spade_block, attention_at(level, channels), up))
         self.out_norm = GroupNorm(norm_groups, channels)
         self.out_conv = zero_initialised(nn.Conv2d(channels, 2 * in_channels, 3, padding=1))
 

@@ -70,7 +70,7 @@ def report(study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[st
         "missing": _missing_cells(results, facts),
         "classes": _classes(facts),
         "audit": None if audit is None else agreement(read_json(audit)),
-        "gallery": _gallery(study / "gallery"),
+        "gallery": _gallery(study / "gallery", dict(ordered_rows(summary))),
         "figures": _figures(results, summary, facts, folder / "figures"),
         "tables": _class_tables(summary),
         "measured": _measured(results),
@@ -160,8 +160,11 @@ def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _gallery(folder: Path) -> dict[str, Any]:
-    """Pairs by source and predictions, with their pictures embedded; empty lists without a gallery."""
+def _gallery(folder: Path, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Pairs by source and predictions, with their pictures embedded; empty lists without a gallery.
+
+    `labels` are the words for each row of the study.
+    """
     if not (folder / "gallery.json").is_file():
         return {"groups": [], "predictions": []}
     listed = read_json(folder / "gallery.json")
@@ -178,7 +181,8 @@ def _gallery(folder: Path) -> dict[str, Any]:
                 {"label": "true mask", "picture": _picture(folder, one["truth"]), "iou": None},
                 *(
                     {
-                        "label": guess["label"],
+                        "label": f"{architecture_name(guess['architecture'])}, "
+                        f"{labels.get(guess['row'], guess['row'])}",
                         "picture": _picture(folder, guess["picture"]),
                         "iou": guess["iou"],
                     }
@@ -351,7 +355,9 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
     if ratio is None:
-        return "The agreement is not defined: on real held-out images the network finds nothing to compare with."
+        return (
+            "The agreement is not defined: on real held-out images the network finds nothing to compare with."
+        )
     if shuffled is None:
         return "Without the shuffled control this number alone says little."
     if ratio - shuffled < 0.1:

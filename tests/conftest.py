@@ -1,0 +1,57 @@
+"""Fixtures for all tests: no network, few threads, small data."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from isdm.config import DataConfig, build
+from isdm.data.builtin import write_fruit_source
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.importing import import_dataset
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def sdm_reference() -> Path:
+    """Reference vectors of the published SDM, where they are."""
+    folder = SHARED / "reference" / "sdm"
+    if not folder.is_dir():
+        pytest.skip("the published SDM's reference vectors are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def magnetic_tiles() -> Path:
+    """The magnetic tile photographs, where they are."""
+    folder = SHARED / "data" / "magnetic-tile"
+    if not folder.is_dir():
+        pytest.skip("the magnetic tile photographs are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fruit(tmp_path_factory: pytest.TempPathFactory) -> SegmentationDataset:
+    """A small fruit dataset of 32x32 images: 12 fruits from 2 sides."""
+    folder = tmp_path_factory.mktemp("fruit")
+    write_fruit_source(folder / "source", num_fruits=12, num_views=2, size_px=32, seed=0)
+    config = build(DataConfig, {"source": folder / "source", "group_by": r"(fruit\d+)"})
+    return import_dataset(config, folder / "data")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Small networks are fastest on one thread, and parallel tests do not fight for the cores."""
+    torch.set_num_threads(1)
+
+
+def save_image(path: Path, array: np.ndarray) -> None:
+    """Write an array as an image file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)

@@ -1,0 +1,127 @@
+"""Splits: groups stay whole, sizes are met as nearly as groups allow, classes are spread."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from isdm.data.dataset import SPLITS
+from isdm.data.splits import grouped_split, split_sizes
+from isdm.errors import ConfigError
+
+Case = tuple[list[str], NDArray[np.bool_]]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Groups of one to six images, each image with some of up to three classes."""
+    group_sizes = draw(st.lists(st.integers(1, 6), min_size=3, max_size=25))
+    groups = [f"g{number}" for number, size in enumerate(group_sizes) for _ in range(size)]
+    num_classes = draw(st.integers(1, 3))
+    rows = draw(
+        st.lists(
+            st.lists(st.booleans(), min_size=num_classes, max_size=num_classes),
+            min_size=len(groups),
+            max_size=len(groups),
+        )
+    )
+    return groups, np.array(rows, bool)
+
+
+@given(cases(), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_every_image_is_assigned_and_no_group_is_parted(case: Case, seed: int) -> None:
+    groups, presence = case
+    assigned = grouped_split(groups, presence, split_sizes(len(groups), 0.2, 0.2), seed)
+    assert len(assigned) == len(groups)
+    assert set(assigned) <= set(SPLITS)
+    assert len(set(zip(groups, assigned, strict=True))) == len(set(groups))
+
+
+@given(st.lists(st.integers(1, 6), min_size=3, max_size=25), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_sizes_are_missed_by_at_most_the_largest_group(group_sizes: list[int], seed: int) -> None:
+    groups = [f"g{number}" for number, size in enumerate(group_sizes) for _ in range(size)]
+    sizes = split_sizes(len(groups), 0.2, 0.2)
+    assigned = Counter(grouped_split(groups, np.ones((len(groups), 1), bool), sizes, seed))
+    for split in SPLITS:
+        assert abs(assigned[split] - sizes[split]) <= max(group_sizes), (assigned, sizes)
+
+
+@given(cases(), st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_the_same_seed_gives_the_same_split(case: Case, seed: int) -> None:
+    groups, presence = case
+    sizes = split_sizes(len(groups), 0.2, 0.2)
+    assert grouped_split(groups, presence, sizes, seed) == grouped_split(groups, presence, sizes, seed)
+
+
+@given(cases(), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_the_images_does_not_matter(case: Case, random: object) -> None:
+    groups, presence = case
+    sizes = split_sizes(len(groups), 0.2, 0.2)
+    order = list(range(len(groups)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    straight = dict(zip(groups, grouped_split(groups, presence, sizes, 0), strict=True))
+    shuffled_groups = [groups[place] for place in order]
+    shuffled = dict(
+        zip(shuffled_groups, grouped_split(shuffled_groups, presence[order], sizes, 0), strict=True)
+    )
+    assert shuffled == straight
+
+
+def test_another_seed_gives_another_split() -> None:
+    groups = [f"g{number}" for number in range(30)]
+    presence = np.ones((30, 1), bool)
+    sizes = split_sizes(30, 0.2, 0.2)
+    assert len({tuple(grouped_split(groups, presence, sizes, seed)) for seed in range(5)}) > 1
+
+
+@given(st.integers(0, 50), st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_a_class_of_enough_groups_is_in_every_split(seed: int, views: int) -> None:
+    """Ten groups show the rare class, thirty the common one, and the rest of sixty none."""
+    rng = np.random.default_rng(seed)
+    number_of_group = rng.permutation(60).repeat(views)
+    groups = [f"g{number}" for number in number_of_group]
+    presence = np.stack([number_of_group < 10, number_of_group < 30], axis=1)
+    assigned = np.array(grouped_split(groups, presence, split_sizes(len(groups), 0.2, 0.2), seed))
+    for split, share in (("train", 0.64), ("validation", 0.16), ("test", 0.2)):
+        for class_presence in presence.T:
+            found = len(set(number_of_group[class_presence & (assigned == split)]))
+            total = len(set(number_of_group[class_presence]))
+            assert abs(found - share * total) <= 1, (split, found, total)
+
+
+def test_a_split_of_size_zero_stays_empty() -> None:
+    groups = [f"g{number}" for number in range(20)]
+    presence = np.eye(20, 4).astype(bool)
+    assigned = grouped_split(groups, presence, split_sizes(20, 0.2, 0), 0)
+    assert Counter(assigned) == {"train": 16, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("total", "test", "validation", "expected"),
+    [
+        (790, 160, 0.2, (504, 126, 160)),
+        (200, 0.2, 0.2, (128, 32, 40)),
+        (10, 2, 3, (5, 3, 2)),
+        (10, 0, 0, (10, 0, 0)),
+        (1, 0.2, 0.2, (1, 0, 0)),
+    ],
+)
+def test_sizes_are_shares_or_numbers(
+    total: int, test: float, validation: float, expected: tuple[int, int, int]
+) -> None:
+    sizes = split_sizes(total, test, validation)
+    assert tuple(sizes[split] for split in SPLITS) == expected
+
+
+@pytest.mark.parametrize(("test", "validation"), [(10, 0), (5, 5), (11, 0.2), (0.99, 0), (0, 12)])
+def test_a_split_without_training_images_is_refused(test: float, validation: float) -> None:
+    with pytest.raises(ConfigError, match=f"test = {test} and validation = {validation} leave no training"):
+        split_sizes(10, test, validation)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from oracle import Process
+
+from isdm.diffusion.process import (
+    discretized_gaussian_log_likelihood,
+    hybrid_loss,
+    learned_range_log_variance,
+    posterior_mean,
+    predict_x_start,
+    q_sample,
+)
+from isdm.diffusion.schedule import training_schedule
+
+STEPS = (0, 1, 2, 400, 999)
+
+
+@pytest.fixture
+def tensors() -> dict[str, torch.Tensor]:
+    """x_start on the grid of 8-bit pixels, noise and a network output, for each of STEPS."""
+    rng = np.random.default_rng(0)
+    shape = (len(STEPS), 3, 5, 4)
+    pixels = rng.integers(0, 256, shape) / 127.5 - 1
+    noise = rng.standard_normal(shape)
+    values = {
+        "x_start": pixels,
+        "noise": noise,
+        "eps": noise + 0.1 * rng.standard_normal(shape),
+        "v": rng.uniform(-1.2, 1.2, shape),
+    }
+    return {name: torch.from_numpy(value).float() for name, value in values.items()}
+
+
+def test_equations_agree_with_the_oracle(tensors: dict[str, torch.Tensor]) -> None:
+    schedule, oracle = training_schedule(), Process(training_schedule().betas)
+    steps = torch.tensor(STEPS)
+    x_t = q_sample(schedule, tensors["x_start"], steps, tensors["noise"])
+    exact = {name: value.double().numpy() for name, value in tensors.items()}
+    for row, i in enumerate(STEPS):
+        expected = oracle.x_t(exact["x_start"][row], i, exact["noise"][row])
+        assert x_t[row].numpy() == pytest.approx(expected, abs=1e-5)
+        mean, _ = oracle.posterior(exact["x_start"][row], expected, i)
+        ours = posterior_mean(schedule, tensors["x_start"], x_t, steps)[row]
+        assert ours.numpy() == pytest.approx(mean, abs=1e-5)
+        back = predict_x_start(schedule, x_t, steps, tensors["noise"])[row]
+        assert back.numpy() == pytest.approx(exact["x_start"][row], abs=2e-4)
+        log_variance = learned_range_log_variance(schedule, tensors["v"], steps)[row]
+        assert log_variance.numpy() == pytest.approx(
+            oracle.model_log_variance(exact["v"][row], i), rel=1e-5, abs=1e-5
+        )
+
+
+def test_hybrid_loss_agrees_with_the_oracle(tensors: dict[str, torch.Tensor]) -> None:
+    schedule, oracle = training_schedule(), Process(training_schedule().betas)
+    steps = torch.tensor(STEPS)
+    x_t = q_sample(schedule, tensors["x_start"], steps, tensors["noise"])
+    output = torch.cat([tensors["eps"], tensors["v"]], dim=1)
+    loss = hybrid_loss(schedule, output, tensors["x_start"], x_t, steps, tensors["noise"])
+    exact = {name: value.double().numpy() for name, value in tensors.items()}
+    for row, i in enumerate(STEPS):
+        mse, vb = oracle.losses(
+            exact["eps"][row],
+            exact["v"][row],
+            exact["x_start"][row],
+            x_t[row].double().numpy(),
+            i,
+            exact["noise"][row],
+        )
+        assert loss.mse[row].item() == pytest.approx(mse, rel=1e-4)
+        # At step 0 the product uses the published tanh approximation of the normal distribution.
+        assert loss.vb[row].item() == pytest.approx(vb, rel=2e-2 if i == 0 else 1e-3)
+    assert torch.equal(loss.total, loss.mse + loss.vb)
+
+
+def test_bound_trains_the_variance_alone(tensors: dict[str, torch.Tensor]) -> None:
+    schedule, steps = training_schedule(), torch.tensor(STEPS)
+    x_t = q_sample(schedule, tensors["x_start"], steps, tensors["noise"])
+    output = torch.cat([tensors["eps"], tensors["v"]], dim=1).requires_grad_()
+    hybrid_loss(schedule, output, tensors["x_start"], x_t, steps, tensors["noise"]).vb.sum().backward()
+    assert output.grad is not None
+    assert output.grad[:, :3].abs().max() == 0
+    assert output.grad[:, 3:].abs().min() > 0
+
+
+@pytest.mark.parametrize("bit_depth", [8, 16])
+def test_likelihood_of_all_pixel_values_sums_to_one(bit_depth: int) -> None:
+    levels = 2**bit_depth
+    values = torch.linspace(-1, 1, levels)
+    mean, log_variance = torch.full((levels,), 0.1), torch.full((levels,), -4.0)
+    total = discretized_gaussian_log_likelihood(values, mean, log_variance, bit_depth).double().exp().sum()
+    assert total.item() == pytest.approx(1.0, abs=5e-3)
