@@ -96,9 +96,7 @@ def conv(x: Array, weight: Array, bias: Array) -> Array:
     out = np.zeros((n, len(weight), height, width)) + bias[None, :, None, None]
     for dy in range(k):
         for dx in range(k):
-            out += np.einsum(
-                "nihw,oi->nohw", padded[:, :, dy : dy + height, dx : dx + width], weight[:, :, dy, dx]
-            )
+            out += np.einsum("nihw,oi->nohw", padded[:, :, dy : dy + height, dx : dx + width], weight[:, :, dy, dx])
     return out
 
 

@@ -222,7 +222,13 @@ def test_merging_goes_deep_and_later_layers_win() -> None:
 
 
 def test_settings_are_nested_and_read_as_yaml() -> None:
-    settings = ["steps=5", "unet.dropout=0.1", "unet.channel_multipliers=[1, 2]", "flip=false", "device=cuda:1"]
+    settings = [
+        "steps=5",
+        "unet.dropout=0.1",
+        "unet.channel_multipliers=[1, 2]",
+        "flip=false",
+        "device=cuda:1",
+    ]
     assert parse_settings(settings) == {
         "steps": 5,
         "unet": {"dropout": 0.1, "channel_multipliers": [1, 2]},
@@ -239,6 +245,12 @@ def test_a_later_setting_wins_and_may_hold_an_equals_sign() -> None:
 def test_a_setting_without_key_or_value_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match="must have the form key=value"):
         parse_settings([setting])
+
+
+def test_a_setting_that_is_no_yaml_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"--set 'unet=\[': the value cannot be read as YAML: .*$") as caught:
+        parse_settings(["unet=["])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_setting_below_a_single_value_is_refused() -> None:

@@ -28,6 +28,19 @@ def write_half_and_fail(path: Path) -> None:
     raise RuntimeError("the disk is full")
 
 
+def write_and_interrupt(path: Path) -> None:
+    with written_aside(path) as aside:
+        aside.write_text("new")
+        raise KeyboardInterrupt
+
+
+def fill_folder_and_fail(path: Path) -> None:
+    with written_aside(path) as aside:
+        (aside / "deep").mkdir(parents=True)
+        (aside / "deep" / "file").write_text("x")
+        raise RuntimeError
+
+
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "state.txt"
     path.write_text("old")
@@ -46,9 +59,8 @@ def test_a_failing_first_write_leaves_nothing(tmp_path: Path) -> None:
 def test_an_interrupt_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "state.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), written_aside(path) as aside:
-        aside.write_text("new")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_and_interrupt(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -64,10 +76,8 @@ def test_nothing_stands_under_the_final_name_while_writing(tmp_path: Path) -> No
 
 
 def test_a_failing_folder_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), written_aside(tmp_path / "folder") as aside:
-        (aside / "deep").mkdir(parents=True)
-        (aside / "deep" / "file").write_text("x")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fill_folder_and_fail(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []
 
 

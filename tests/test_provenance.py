@@ -120,6 +120,14 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         begin(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[]", '{"who": "another tool"}', "5"])
+def test_a_record_of_another_tool_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "provenance.json").write_text(content)
+    with pytest.raises(OutputError, match=r"provenance\.json is not a record of isdm"):
+        begin(tmp_path)
+    assert contents(tmp_path) == {"provenance.json": content.encode()}
+
+
 def test_checking_writes_nothing(tmp_path: Path) -> None:
     provenance.check(tmp_path / "new", "train", CONFIG, INPUTS)
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from isdm.errors import ConfigError
 
@@ -55,9 +63,7 @@ Seconds = Annotated[float, BeforeValidator(parse_duration)]
 class StageConfig(BaseModel):
     """What every stage's options share: frozen, no unknown keys, defaults validated too."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
     def plain(self) -> dict[str, Any]:
         """Give the options as JSON-ready values, for provenance and comparison."""
@@ -155,6 +161,8 @@ class TrainConfig(StageConfig):
     """Flip images and masks horizontally at random."""
     num_train_timesteps: int = Field(1000, ge=20)
     """Length T of the diffusion process."""
+    monitor_samples: int = Field(1000, ge=1)
+    """The monitored loss is the mean over the last epochs that hold so many samples; 1 is a single epoch."""
     save_interval: Seconds = Field(300.0, gt=0)
     """Seconds between saves of what a resumed run needs."""
     sample_interval_steps: int | None = Field(None, ge=1)
@@ -209,13 +217,9 @@ class SampleConfig(StageConfig):
     @model_validator(mode="after")
     def _rescaled_needs_an_ancestral_sampler(self) -> Self:
         if self.timesteps == "rescaled" and self.sampler not in ("ddpm", "ddim"):
-            raise ValueError(
-                f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'"
-            )
+            raise ValueError(f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'")
         if self.timesteps == "rescaled" and self.steps < 20:
-            raise ValueError(
-                f"'rescaled' needs at least 20 steps, not {self.steps}: below, its beta exceeds 1"
-            )
+            raise ValueError(f"'rescaled' needs at least 20 steps, not {self.steps}: below, its beta exceeds 1")
         return self
 
 
@@ -226,6 +230,8 @@ class SegmenterConfig(StageConfig):
     """Any encoder name of segmentation_models_pytorch."""
     encoder_weights: str = "imagenet"
     """`imagenet`, `none`, or a file with the encoder's weights."""
+    loss: Literal["dice", "dice+crossentropy"] = "dice"
+    """Dice as in the paper, or with cross-entropy beside it, which helps encoders without pretraining."""
     learning_rate: float = Field(1e-4, gt=0)
     """Adam's learning rate."""
     batch_size: int = Field(2, ge=1)
@@ -341,7 +347,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from None
+        raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'key: value' lines, not {type(values).__name__}.")
     return values
@@ -360,7 +366,12 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {setting!r}: {part!r} was given a single value before.")
-        inner[last] = yaml.safe_load(text)
+        try:
+            inner[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"--set {setting!r}: the value cannot be read as YAML: {' '.join(str(error).split())}"
+            ) from None
     return values
 
 

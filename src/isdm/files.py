@@ -114,16 +114,17 @@ def read_json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> list[Any]
         try:
             values.append(json.loads(line))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path}, line {number} is not valid JSON ({error}). Mend or remove it."
-            ) from None
+            raise DataError(f"{path}, line {number} is not valid JSON ({error}). Mend or remove it.") from None
     return values
 
 
 def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file's bytes, in hexadecimal; a missing file is a `DataError` that names it."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
 
 
 def sha256_of_json(value: Any) -> str:

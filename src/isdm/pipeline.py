@@ -75,9 +75,7 @@ class ModelInfo:
                 dict(values["trained_on"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"{folder}/isdm.json lacks or misstates {error}; train the model again."
-            ) from None
+            raise ModelError(f"{folder}/isdm.json lacks or misstates {error}; train the model again.") from None
 
 
 def training_scheduler(num_train_timesteps: int) -> DDPMScheduler:
@@ -190,9 +188,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         budget = free_memory_bytes(device) // 4
         conditions = self.unet.conditions(channels_last(one_hot.to(device)), budget)
-        null_conditions = self.unet.conditions(
-            channels_last(torch.zeros_like(one_hot[:1]).to(device)), budget
-        )
+        null_conditions = self.unet.conditions(channels_last(torch.zeros_like(one_hot[:1]).to(device)), budget)
         images = sample_images(
             self.unet,
             conditions,
@@ -206,9 +202,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         if conditions.over_budget and not self._said_over_budget:
             self._said_over_budget = True
-            say(
-                "SPADE's gamma and beta do not all fit into a quarter of the free memory; a smaller batch is faster."
-            )
+            say("SPADE's gamma and beta do not all fit into a quarter of the free memory; a smaller batch is faster.")
         return from_model_range(images)
 
 

@@ -41,6 +41,8 @@ def read(folder: Path) -> Provenance | None:
     if not path.is_file():
         return None
     values = read_json(path)
+    if not isinstance(values, dict) or not {"stage", "config", "inputs"} <= values.keys():
+        raise OutputError(f"{path} is not a record of isdm; give a new or empty folder.")
     known = {key: values[key] for key in Provenance.__dataclass_fields__ if key in values}
     return Provenance(**known)
 
@@ -93,9 +95,7 @@ def check(
         for key in sorted({*old.config, *config} - set(may_change))
         if old.config.get(key) != config.get(key)
     ]
-    changed += [
-        f"another {key}" for key in sorted({*old.inputs, *inputs}) if old.inputs.get(key) != inputs.get(key)
-    ]
+    changed += [f"another {key}" for key in sorted({*old.inputs, *inputs}) if old.inputs.get(key) != inputs.get(key)]
     if changed:
         raise OutputError(
             f"{folder} was made from other options or inputs ({'; '.join(changed)}).\n"
@@ -104,10 +104,10 @@ def check(
 
 
 def finish(folder: Path, config: Mapping[str, Any], seconds: float) -> None:
-    """Mark a stage's folder as complete; `seconds` are added to those of earlier runs."""
+    """Mark a stage's folder as complete; `seconds` is what it took."""
     old = read(folder)
     assert old is not None, f"{folder} was never begun"
-    Provenance(old.stage, dict(config), old.inputs, True, round(old.seconds + seconds, 1)).write(folder)
+    Provenance(old.stage, dict(config), old.inputs, True, round(seconds, 1)).write(folder)
 
 
 class Stopwatch:

@@ -103,9 +103,7 @@ def test_masks_match_what_is_seen(demo: list[FruitView], class_id: int) -> None:
         inside = ndimage.binary_erosion(defect)
         outside = skin & ndimage.binary_dilation(defect, iterations=4) & ~ndimage.binary_dilation(defect)
         if min(inside.sum(), outside.sum()) >= 12:
-            differences.append(
-                np.linalg.norm(view.image[inside].mean(axis=0) - view.image[outside].mean(axis=0))
-            )
+            differences.append(np.linalg.norm(view.image[inside].mean(axis=0) - view.image[outside].mean(axis=0)))
     assert len(differences) >= 4
     assert min(differences) > 30
     assert np.median(differences) > 70
@@ -113,8 +111,7 @@ def test_masks_match_what_is_seen(demo: list[FruitView], class_id: int) -> None:
 
 def test_defect_classes_look_unlike_one_another(demo: list[FruitView]) -> None:
     means = [
-        np.concatenate([v.image[ndimage.binary_erosion(v.mask == c)] for v in demo]).mean(axis=0)
-        for c in DEFECT_IDS
+        np.concatenate([v.image[ndimage.binary_erosion(v.mask == c)] for v in demo]).mean(axis=0) for c in DEFECT_IDS
     ]
     blemish, gangrene, mould = means
     assert mould.mean() - blemish.mean() > 30

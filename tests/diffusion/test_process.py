@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from oracle import Process
 
 from isdm.diffusion.process import (
     discretized_gaussian_log_likelihood,
@@ -12,6 +11,7 @@ from isdm.diffusion.process import (
     q_sample,
 )
 from isdm.diffusion.schedule import training_schedule
+from oracle import Process
 
 STEPS = (0, 1, 2, 400, 999)
 

@@ -3,12 +3,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracle import Process
 from torch import Tensor
 
 from isdm.config import Sampler
 from isdm.diffusion.guidance import guided_output
 from isdm.diffusion.samplers import sample_images, sampling_schedule
+from oracle import Process
 
 SHAPE = (2, 3, 4, 4)
 SCALE = 1.5
@@ -80,9 +80,7 @@ def oracle_run(sampler: str, schedule: Any, noise: Tensor) -> np.ndarray:
 )
 def test_walk_agrees_with_the_oracle(sampler: Any, steps: int, timesteps: Any, noise: Tensor) -> None:
     schedule = sampling_schedule(1000, steps, sampler, timesteps)
-    assert run(sampler, schedule, noise).numpy() == pytest.approx(
-        oracle_run(sampler, schedule, noise), abs=1e-4
-    )
+    assert run(sampler, schedule, noise).numpy() == pytest.approx(oracle_run(sampler, schedule, noise), abs=1e-4)
 
 
 class GaussianData:

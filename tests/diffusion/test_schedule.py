@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from oracle import Process
 from safetensors.torch import load_file
 
 from isdm.diffusion.schedule import (
@@ -13,6 +12,7 @@ from isdm.diffusion.schedule import (
     training_schedule,
 )
 from isdm.errors import ConfigError
+from oracle import Process
 
 
 def test_betas_are_those_of_the_paper() -> None:

@@ -108,12 +108,8 @@ SHAPES = ("light_wide", "dark_wide", "light_narrow", "dark_narrow")
 
 
 def test_all_files_are_there_and_no_leftovers(study: Path) -> None:
-    found = {
-        str(path.relative_to(study / "report")) for path in (study / "report").rglob("*") if path.is_file()
-    }
-    figures = {
-        f"figures/{name}{end}" for name in ("scaling", "gains", "class-pixels") for end in (".png", ".pdf")
-    }
+    found = {str(path.relative_to(study / "report")) for path in (study / "report").rglob("*") if path.is_file()}
+    figures = {f"figures/{name}{end}" for name in ("scaling", "gains", "class-pixels") for end in (".png", ".pdf")}
     assert found == {"index.html", "tables/results.csv", "tables/table.csv"} | figures
 
 
@@ -121,9 +117,7 @@ def test_tables_hold_the_numbers(study: Path) -> None:
     assert pl.read_csv(study / "report/tables/results.csv").height == 24
     table = pl.read_csv(study / "report/tables/table.csv")
     line = table.filter(
-        (pl.col("row") == "mixed")
-        & (pl.col("architecture") == "fpn")
-        & (pl.col("measure") == "mean_foreground_iou")
+        (pl.col("row") == "mixed") & (pl.col("architecture") == "fpn") & (pl.col("measure") == "mean_foreground_iou")
     ).row(0, named=True)
     assert line["mean"] == pytest.approx(0.605)
     assert line["gain_points"] == pytest.approx(10.0)
@@ -182,9 +176,7 @@ def test_unfinished_study_says_so(tmp_path: Path) -> None:
         (None, None, "not defined"),
     ],
 )
-def test_agreement_in_words(
-    tmp_path: Path, agreement: float | None, shuffled: float | None, words: str
-) -> None:
+def test_agreement_in_words(tmp_path: Path, agreement: float | None, shuffled: float | None, words: str) -> None:
     study = write_study(tmp_path / "study")
     audit = write_audit(tmp_path / "audit.json", agreement=agreement, shuffled_agreement=shuffled)
     assert words in report(study, audit=audit).read_text("utf-8")

@@ -145,10 +145,7 @@ def test_verdict_for_a_gain_within_the_spread() -> None:
 
 def test_verdict_with_one_repeat() -> None:
     (verdict,) = verdicts(summary_of(cell(REAL_ONLY, [0.9, 0.5, 0.6]), cell(MIXED, [0.9, 0.9, 0.9])))
-    assert (
-        "(+35.0 points; 1 repeat). With a single repeat this difference cannot be told from chance."
-        in verdict
-    )
+    assert "(+35.0 points; 1 repeat). With a single repeat this difference cannot be told from chance." in verdict
 
 
 def test_verdict_without_gain() -> None:
@@ -167,22 +164,16 @@ def test_verdict_without_gain() -> None:
 def test_verdict_names_a_control_that_wins() -> None:
     augmented = ("real-aug", "augmented", "", 400, 0)
     (verdict,) = verdicts(
-        summary_of(
-            cell(REAL_ONLY, [0.9, 0.5, 0.5]), cell(MIXED, [0.9, 0.4, 0.6]), cell(augmented, [0.9, 0.7, 0.7])
-        )
+        summary_of(cell(REAL_ONLY, [0.9, 0.5, 0.5]), cell(MIXED, [0.9, 0.4, 0.6]), cell(augmented, [0.9, 0.7, 0.7]))
     )
     assert "for FPN: real only, augmented, 0.700" in verdict
-    assert (
-        "It holds no synthetic images; the best that does is real + 400 synthetic: 0.500 (+0.0)." in verdict
-    )
+    assert "It holds no synthetic images; the best that does is real + 400 synthetic: 0.500 (+0.0)." in verdict
 
 
 def test_verdict_compares_fewer_real_images_with_themselves() -> None:
     few, few_mixed = ("real100", "plain", "", 100, 0), ("real100-syn", "plain", "set-a", 100, 400)
     (verdict,) = verdicts(
-        summary_of(
-            cell(REAL_ONLY, [0.9, 0.5, 0.5]), cell(few, [0.9, 0.3, 0.3]), cell(few_mixed, [0.9, 0.4, 0.4])
-        )
+        summary_of(cell(REAL_ONLY, [0.9, 0.5, 0.5]), cell(few, [0.9, 0.3, 0.3]), cell(few_mixed, [0.9, 0.4, 0.4]))
     )
     assert "With 100 real images: 100 real + 400 synthetic, 0.400 against 0.300 for 100 real only" in verdict
 

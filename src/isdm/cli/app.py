@@ -46,9 +46,7 @@ def main() -> None:
     except IsdmError as error:
         _complain(str(error))
         sys.exit(1)
-    except (
-        OSError
-    ) as error:  # disk full, no permission, a file that vanished: the system's words name the file
+    except OSError as error:  # disk full, no permission, a file that vanished: the system's words name the file
         _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
         sys.exit(1)
     except KeyboardInterrupt:

@@ -56,18 +56,14 @@ def print_plan(config: ExperimentConfig, out: Path) -> None:
     if config.audit is not None:
         steps = config.audit.epochs * -(-shape.num_train_images // config.audit.batch_size)
         seconds = steps * _segmenter_step_seconds(config.audit, config.audit.architecture, shape)
-        lines.append(
-            ("audit", _state(out / "audit"), f"{steps} steps of {config.audit.architecture}", seconds)
-        )
+        lines.append(("audit", _state(out / "audit"), f"{steps} steps of {config.audit.architecture}", seconds))
     lines += _study_lines(config, shape, out / "study")
     table = Table("stage", "state", "work", "estimate")
     for stage, state, work, seconds in lines:
         table.add_row(stage, state, work, format_seconds(0 if state == "done" else seconds))
     open_seconds = sum(seconds for _, state, _, seconds in lines if state != "done")
     Console(highlight=False).print(table)
-    Console(highlight=False).print(
-        f"About {format_seconds(open_seconds)} on this machine; nothing was written."
-    )
+    Console(highlight=False).print(f"About {format_seconds(open_seconds)} on this machine; nothing was written.")
 
 
 def _state(folder: Path) -> str:

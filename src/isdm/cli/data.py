@@ -18,13 +18,9 @@ def import_(
     source: Annotated[Path, typer.Argument(help="Folder with images and masks; it is never written to.")],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Dataset folder to make.")],
     layout: Annotated[str | None, typer.Option(help="auto, folders, isdm or magnetic-tile.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="256 or HEIGHTxWIDTH; without it images keep theirs.")
-    ] = None,
+    size: Annotated[str | None, typer.Option(help="256 or HEIGHTxWIDTH; without it images keep theirs.")] = None,
     fit: Annotated[str | None, typer.Option(help="stretch, pad or crop.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Classes to keep, a,b; others become background.")
-    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Classes to keep, a,b; others become background.")] = None,
     merge: Annotated[list[str] | None, typer.Option(help="NEW=a,b: one class made of several.")] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Regular expression on file stems; what it matches is never parted.")

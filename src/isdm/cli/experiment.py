@@ -23,7 +23,7 @@ def read_experiment(path: Path) -> ExperimentConfig:
         if isinstance(values.get(stage), Mapping):
             values[stage] = merged({"seed": seed}, values[stage])
     values["train"] = _filled_in(values.get("train") or {"seed": seed})
-    if isinstance(values.get("finetune"), Mapping):
+    if isinstance(values.get("finetune"), Mapping) and isinstance(values["train"], Mapping):
         values["finetune"] = merged(_inherited(values["train"]), values["finetune"])
     config = build(ExperimentConfig, values, where=str(path))
     source = (path.parent / config.data.source).resolve()
@@ -38,7 +38,7 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
     """What fine-tuning takes over from the training; limits, batch size and drop rate are its own."""
     own = {"steps", "epochs", "max_time", "batch_size", "drop_rate"}
     inherited = {key: value for key, value in train.items() if key not in own}
-    if train.get("steps"):
+    if isinstance(train.get("steps"), int):
         inherited["steps"] = max(1, train["steps"] // 4)
     return inherited
 
@@ -66,7 +66,7 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     synthetic = sample(config.sample, model, dataset, out / "synthetic")
     if config.audit is not None:
         audit(config.audit, SegmentationDataset(out / "synthetic"), dataset, out / "audit")
-    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study")
+    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name)
     say("Writing the report.")
     return report(
         out / "study",

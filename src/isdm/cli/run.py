@@ -30,9 +30,7 @@ def demo(
     from isdm.cli.experiment import read_experiment
     from isdm.data.builtin import write_fruit_source
 
-    say(
-        f"The demo paints {DEMO_NUM_FRUITS} fruits from {DEMO_NUM_VIEWS} sides, then runs all stages in {out}."
-    )
+    say(f"The demo paints {DEMO_NUM_FRUITS} fruits from {DEMO_NUM_VIEWS} sides, then runs all stages in {out}.")
     write_fruit_source(
         out / "source", num_fruits=DEMO_NUM_FRUITS, num_views=DEMO_NUM_VIEWS, size_px=DEMO_SIZE_PX, seed=0
     )
@@ -43,9 +41,7 @@ def demo(
 
 
 def run(
-    experiment: Annotated[
-        Path, typer.Argument(metavar="experiment.yaml", help="File with all stages' options.")
-    ],
+    experiment: Annotated[Path, typer.Argument(metavar="experiment.yaml", help="File with all stages' options.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for all stages' outputs.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List stages, cells and estimated cost; write nothing.")

@@ -82,12 +82,8 @@ def sample(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
     data: Annotated[Path, typer.Option("--data", help="Dataset folder that gives the masks.")],
     out: Out,
-    num_samples: Annotated[
-        int | None, typer.Option("-n", "--num-samples", help="Pairs to make (100).")
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.")
-    ] = None,
+    num_samples: Annotated[int | None, typer.Option("-n", "--num-samples", help="Pairs to make (100).")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps (300).")] = None,
     timesteps: Annotated[str | None, typer.Option(help="respaced, or rescaled as the paper did.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale (1.5); 1 is off.")] = None,
@@ -178,9 +174,7 @@ def evaluate(
         path = Path(folder)
         name = name if equals else path.resolve().name
         if name in sets or not name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(
-                f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _."
-            )
+            raise ConfigError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
         sets[name] = SegmentationDataset(path)
     study.evaluate(resolved, SegmentationDataset(dataset), sets, out)
     print_results(out)

@@ -34,9 +34,7 @@ def check_dataset(dataset: SegmentationDataset) -> int:
         if len(splits) > 1
     ]
     if problems:
-        raise DataError(
-            f"{len(problems)} problem(s) in {dataset.folder}:\n" + "\n".join(f"  {p}" for p in problems)
-        )
+        raise DataError(f"{len(problems)} problem(s) in {dataset.folder}:\n" + "\n".join(f"  {p}" for p in problems))
     return count
 
 

@@ -183,11 +183,10 @@ class SegmentationDataset:
             try:
                 image, mask = (path.parent / line[key] for key in ("image_file_name", "mask_file_name"))
             except (KeyError, TypeError):
-                raise DataError(
-                    f"{path}, line {number} must name image_file_name and mask_file_name."
-                ) from None
-            if not image.resolve().is_relative_to(path.parent.resolve()):
-                raise DataError(f"{path}, line {number}: {line['image_file_name']} lies outside the dataset.")
+                raise DataError(f"{path}, line {number} must name image_file_name and mask_file_name.") from None
+            for file in (image, mask):
+                if not file.resolve().is_relative_to(path.parent.resolve()):
+                    raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
             if line.get("kept", True):
                 pairs.append(Pair(image, mask, line))
         return pairs
@@ -263,6 +262,7 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
     try:
         image = Image.open(path)
         image.load()
+        image.getexif()  # damaged orientation data is found here and not by a later caller
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
     except Image.DecompressionBombError as error:

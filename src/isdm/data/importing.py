@@ -32,7 +32,7 @@ from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, class_colours
 from isdm.data.splits import grouped_split, split_sizes
 from isdm.data.transforms import fit_pair
-from isdm.errors import ConfigError, DataError
+from isdm.errors import ConfigError, DataError, OutputError
 from isdm.files import ASIDE_MARK, sha256_of_file, sha256_of_json, written_aside
 from isdm.progress import say, track
 
@@ -49,6 +49,8 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         OutputError: when `out` holds something else.
     """
     watch = provenance.Stopwatch()
+    if not out.name:
+        raise OutputError(f"{out} has no name of its own; give a new folder, such as {out / 'dataset'}.")
     layout, source = read_source(config.source, config.layout)
     inputs = {"source": _fingerprint(source)}
     provenance.check(out, "data import", config.plain(), inputs, may_change={"source"})
@@ -82,7 +84,8 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
 
 def _fingerprint(source: Source) -> str:
     files = {path for pair in source.pairs for path in (pair.image, pair.mask)}
-    return sha256_of_json([(path.name, sha256_of_file(path)) for path in sorted(files) if path.is_file()])
+    contents = [(path.name, sha256_of_file(path)) for path in sorted(files) if path.is_file()]
+    return sha256_of_json([source.class_names, contents])
 
 
 def _with_groups(source: Source, pattern: str | None) -> Source:
@@ -103,9 +106,7 @@ def _with_groups(source: Source, pattern: str | None) -> Source:
 
 def _classes(source: Source, config: DataConfig) -> tuple[tuple[SegmentationClass, ...], NDArray[np.uint8]]:
     """Classes after merging and choosing, and the table (256,) from the source's ids to theirs."""
-    colour_of = dict(
-        zip(source.class_names, source.colours or class_colours(len(source.class_names)), strict=True)
-    )
+    colour_of = dict(zip(source.class_names, source.colours or class_colours(len(source.class_names)), strict=True))
     foreground = source.class_names[1:]
     new_name = {name: name for name in foreground}
     for merged_name, parts in config.merge.items():
@@ -136,15 +137,11 @@ def _check_all(
 ) -> tuple[int, NDArray[np.int64]]:
     """Open every pair; give the number of channels and the pixels (N, K) of each class."""
     problems = list(source.problems)
-    declared = DatasetInfo(
-        "", tuple(SegmentationClass(i, n, (0, 0, 0)) for i, n in enumerate(source.class_names))
-    )
+    declared = DatasetInfo("", tuple(SegmentationClass(i, n, (0, 0, 0)) for i, n in enumerate(source.class_names)))
     grey = True
     pixels = np.zeros((len(source.pairs), len(classes)), np.int64)
     stems: Counter[tuple[Split | None, str]] = Counter()
-    for index, pair in enumerate(
-        track(source.pairs, "Checking pairs", total=len(source.pairs), unit="pairs")
-    ):
+    for index, pair in enumerate(track(source.pairs, "Checking pairs", total=len(source.pairs), unit="pairs")):
         stems[(pair.split, pair.stem)] += 1
         try:
             image = read_image(pair.image, 3)
@@ -161,9 +158,7 @@ def _check_all(
         grey = grey and bool((image == image[:, :, :1]).all())
         pixels[index] = np.bincount(table[mask].ravel(), minlength=256)[: len(classes)]
     problems += [
-        f"the name {stem!r} occurs {n} times; file stems must differ"
-        for (_, stem), n in stems.items()
-        if n > 1
+        f"the name {stem!r} occurs {n} times; file stems must differ" for (_, stem), n in stems.items() if n > 1
     ]
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:MOST_PROBLEMS_SHOWN])
@@ -191,12 +186,26 @@ def _splits(source: Source, pixels: NDArray[np.int64], config: DataConfig) -> li
     given = [pair.split for pair in source.pairs]
     if all(split is not None for split in given) and "test" in given:
         chosen: list[Split] = [split or "train" for split in given]
-        if "validation" in chosen:
-            return chosen
-        return _validation_from_train(source, pixels, chosen, config)
+        if "validation" not in chosen:
+            chosen = _validation_from_train(source, pixels, chosen, config)
+        _refuse_parted_groups(source, chosen)
+        return chosen
     groups = [pair.group or pair.stem for pair in source.pairs]
     sizes = split_sizes(len(groups), config.test, config.validation)
     return grouped_split(groups, pixels > 0, sizes, config.seed)
+
+
+def _refuse_parted_groups(source: Source, splits: list[Split]) -> None:
+    """The source's own splits must not part a group that it, or --group-by, names."""
+    found: dict[str, set[str]] = {}
+    for pair, split in zip(source.pairs, splits, strict=True):
+        found.setdefault(pair.group or f"{split}/{pair.stem}", set()).add(split)
+    parted = sorted(group for group, places in found.items() if len(places) > 1)
+    if parted:
+        raise DataError(
+            f"The source's own splits part {len(parted)} group(s), such as {parted[0]!r} in "
+            f"{' and '.join(sorted(found[parted[0]]))}; put all pairs into one images/ and masks/ to split anew."
+        )
 
 
 def _validation_from_train(
@@ -236,5 +245,6 @@ def _write_all(
 
 def _remove_stale_asides(out: Path) -> None:
     """Remove what a killed import of the same folder left beside it."""
-    for stale in out.parent.glob(f"{ASIDE_MARK}*-{out.name}"):
-        shutil.rmtree(stale)
+    for stale in out.parent.glob(f"{ASIDE_MARK}*"):
+        if stale.name.removeprefix(ASIDE_MARK).partition("-")[2] == out.name:
+            shutil.rmtree(stale)

@@ -20,6 +20,8 @@ from isdm.errors import DataError
 MOST_ID_VALUES = 64
 MOST_COLOURS = 64
 THRESHOLD = 127
+NOISE = 16
+"""Grey values this near to 0 and 255 are noise of a lossy compression where there are no others."""
 
 Colour = tuple[int, int, int]
 
@@ -112,19 +114,33 @@ def _packed(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.asarray((red << 16) | (green << 8) | blue, np.uint32)
 
 
+def _looks_smoothed(counts: NDArray[np.int64]) -> bool:
+    """Whether grey values (256,) are those of a 0-and-255 mask with soft borders or compression noise.
+
+    Either too many values for class ids, or both ends there and everything between them rare or close to an
+    end; class ids beside an ignore index of 255 make up most of what is not background.
+    """
+    values = np.flatnonzero(counts)
+    if len(values) > MOST_ID_VALUES:
+        return True
+    if not (counts[0] and counts[255]):
+        return False
+    between = counts[1:255]
+    near_an_end = between[NOISE:-NOISE].sum() == 0 and between[-NOISE:].sum() > 0
+    return bool(near_an_end or (len(values) > 8 and between.sum() < counts[255] / 2))
+
+
 def _grey_rule(counts: NDArray[np.int64], declared: tuple[str, ...] | None) -> MaskRule:
     values = np.flatnonzero(counts).tolist()
     identity = np.arange(256, dtype=np.uint8)
     if declared is not None and not (len(declared) == 2 and set(values) <= {0, 255}):
-        return MaskRule(
-            declared, class_colours(len(declared)), "mask values are the declared class ids", identity
-        )
+        return MaskRule(declared, class_colours(len(declared)), "mask values are the declared class ids", identity)
     binary = declared or ("background", "foreground")
     if set(values) <= {0, 255} or set(values) <= {0, 1}:
         shown = max(values, default=255) or 255
         note = f"mask value 0 is background, {shown} is {binary[1]}"
         return MaskRule(binary, class_colours(2), note, (identity > 0).astype(np.uint8))
-    if len(values) > MOST_ID_VALUES:
+    if _looks_smoothed(counts):
         between = int(counts[1:255].sum())
         note = (
             f"masks have {len(values)} grey values: those above {THRESHOLD} are {binary[1]} "

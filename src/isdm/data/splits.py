@@ -57,7 +57,7 @@ def grouped_split(
         holders = open_groups[counts[open_groups, label] > 0]
         group = holders[np.lexsort((tie[holders], -counts[holders, label]))[0]]
         need = np.stack([wanted[:, label], wanted[:, -1]])
-        need[:, share == 0] = -np.inf
+        need[:, wanted[:, -1] < 0.5] = -np.inf  # a full split takes no more, whatever it lacks of the label
         split = int(np.lexsort((-share, -need[1], -need[0]))[0])
         assigned[group] = split
         wanted[split] -= counts[group]

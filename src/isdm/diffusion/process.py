@@ -67,9 +67,7 @@ def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2
     )
 
 
-def discretized_gaussian_log_likelihood(
-    x: Tensor, mean: Tensor, log_variance: Tensor, bit_depth: int = 8
-) -> Tensor:
+def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_variance: Tensor, bit_depth: int = 8) -> Tensor:
     """Log-likelihood of pixels under a Gaussian integrated over their bins (Ho et al. 2020, equation 13).
 
     Pixels of `bit_depth` bits scaled to [-1, 1] lie 2 / (2^b - 1) apart; the outer bins reach to infinity.

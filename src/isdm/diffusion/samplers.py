@@ -52,9 +52,7 @@ def make_scheduler(sampler: Sampler, schedule: NoiseSchedule) -> Any:
         scheduler = DDPMScheduler(variance_type="learned_range", clip_sample=False, **common)
         scheduler.set_timesteps(timesteps=steps)
     elif sampler == "ddim":
-        scheduler = DDIMScheduler(
-            clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading", **common
-        )
+        scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading", **common)
         scheduler.set_timesteps(len(steps))
     elif sampler == "unipc":
         scheduler = UniPCMultistepScheduler(timestep_spacing="trailing", final_sigmas_type="zero", **common)

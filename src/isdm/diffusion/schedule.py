@@ -24,9 +24,7 @@ def linear_betas(num_timesteps: int) -> Float64:
     """
     scale = REFERENCE_TIMESTEPS / num_timesteps
     if scale * 0.02 > 1:
-        raise ConfigError(
-            f"{num_timesteps} timesteps make the last beta {scale * 0.02:.2f}; use at least 20."
-        )
+        raise ConfigError(f"{num_timesteps} timesteps make the last beta {scale * 0.02:.2f}; use at least 20.")
     betas: Float64 = np.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=np.float64)
     return betas
 
@@ -82,9 +80,7 @@ class NoiseSchedule:
     @property
     def posterior_mean_coef_x_t(self) -> Float64:
         """Weight of x_t in the posterior mean, Ho et al. 2020, equation 7."""
-        weight: Float64 = (
-            (1.0 - self.alphas_cumprod_prev) * np.sqrt(1.0 - self.betas) / (1.0 - self.alphas_cumprod)
-        )
+        weight: Float64 = (1.0 - self.alphas_cumprod_prev) * np.sqrt(1.0 - self.betas) / (1.0 - self.alphas_cumprod)
         return weight
 
 
@@ -119,9 +115,7 @@ def ddim_timesteps(num_timesteps: int, num_sampling_steps: int) -> NDArray[np.in
     """
     stride = -(-num_timesteps // num_sampling_steps)
     steps = np.arange(0, num_timesteps, stride, dtype=np.int64)
-    return (
-        steps if len(steps) == num_sampling_steps else respaced_timesteps(num_timesteps, num_sampling_steps)
-    )
+    return steps if len(steps) == num_sampling_steps else respaced_timesteps(num_timesteps, num_sampling_steps)
 
 
 def log_snr_timesteps(schedule: NoiseSchedule, num_sampling_steps: int) -> NDArray[np.int64]:

@@ -71,9 +71,7 @@ def training_images(data: StudyData, row: Row, seed: int, repeat: int) -> Labell
     return LabelledImages(np.concatenate(images), np.concatenate(masks))
 
 
-def run_cell(
-    config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, on_step: Callable[[], None]
-) -> None:
+def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, on_step: Callable[[], None]) -> None:
     """Train, choose the checkpoint on the validation images, read the test images once, keep the counts."""
     watch = Stopwatch()
     seed = cell_seed(config, cell.repeat)

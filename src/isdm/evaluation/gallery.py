@@ -15,9 +15,7 @@ from isdm.metrics.segmentation import mean_foreground_iou
 NUM_PAIRS = 8
 
 
-def write_gallery(
-    study: Path, data: StudyData, names: Mapping[str, Sequence[str]], cells: Sequence[Cell]
-) -> None:
+def write_gallery(study: Path, data: StudyData, names: Mapping[str, Sequence[str]], cells: Sequence[Cell]) -> None:
     """Write `gallery/` of a study: PNG files and `gallery.json`, which says what they show.
 
     `names` are those of the training pairs: under "" the real ones, under each set's name the synthetic.

@@ -56,9 +56,7 @@ def make_rows(
                 rows.add(Row(real, 0, arm))
         elif arm == "duplicated":
             if real > 0:
-                rows.add(
-                    Row(real, _resolve(count, num_real, max(num_synthetic.values()), "synthetic_counts"), arm)
-                )
+                rows.add(Row(real, _resolve(count, num_real, max(num_synthetic.values()), "synthetic_counts"), arm))
         else:
             for name, available in num_synthetic.items():
                 added = _resolve(count, num_real, available, "synthetic_counts")

@@ -31,6 +31,7 @@ def evaluate(
     dataset: SegmentationDataset,
     synthetic: Mapping[str, SegmentationDataset],
     out: Path,
+    name: str | None = None,
 ) -> Path:
     """Train all cells that are not finished and write `results.parquet`; returns its path.
 
@@ -39,14 +40,15 @@ def evaluate(
         dataset: the real dataset with its three splits.
         synthetic: synthetic datasets by name.
         out: the study's folder.
+        name: the study's title; the dataset's name unless given.
 
     Raises:
         DataError: a synthetic set saw other data than this dataset's training split, or has other classes.
         ConfigError: the grid asks for what is not there.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
     """
-    for name, painted in synthetic.items():
-        check_origin(name, painted, dataset)
+    for set_name, painted in synthetic.items():
+        check_origin(set_name, painted, dataset)
     cells = plan_cells(config, dataset, synthetic)
     for architecture in config.architectures:
         build_segmenter(architecture, config.encoder, config.encoder_weights, dataset.info.num_classes)
@@ -55,7 +57,7 @@ def evaluate(
     provenance.begin(out, "evaluate", config.plain(), inputs, may_change=MAY_CHANGE)
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
-    _write_study(out, config, dataset, data)
+    _write_study(out, name or dataset.info.name, config, dataset, data)
     missing = [cell for cell in cells if not cell.is_finished(out)]
     if missing:
         say(f"{len(missing)} of {len(cells)} cells to train; each is kept as soon as it is finished.")
@@ -74,9 +76,7 @@ def check_origin(name: str, synthetic: SegmentationDataset, dataset: Segmentatio
     """Refuse a synthetic set whose generator or masks saw anything but this dataset's training split."""
     source = synthetic.info.source
     if not source.get("synthetic"):
-        raise DataError(
-            f"{synthetic.folder} was not made by `isdm sample`; it cannot stand for synthetic pairs."
-        )
+        raise DataError(f"{synthetic.folder} was not made by `isdm sample`; it cannot stand for synthetic pairs.")
     expected = dataset.fingerprint("train")
     seen = {
         "generator": source.get("model_trained_on", {}).get("fingerprint"),
@@ -137,7 +137,8 @@ def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationData
     for name, painted in data.synthetic.items():
         if painted.images.shape[1:] != data.train.images.shape[1:]:
             raise DataError(
-                f"{name!r} has images of shape {painted.images.shape[1:]}, the real ones {data.train.images.shape[1:]}."
+                f"{name!r} has images of shape {painted.images.shape[1:]}, the real ones "
+                f"{data.train.images.shape[1:]}; sample on this dataset."
             )
     return data
 
@@ -153,14 +154,14 @@ def _run_cells(
             run_cell(config, cell, data, out, lambda note=note: bar.advance(note=note))  # type: ignore[misc]
 
 
-def _write_study(out: Path, config: EvaluateConfig, dataset: SegmentationDataset, data: StudyData) -> None:
+def _write_study(out: Path, name: str, config: EvaluateConfig, dataset: SegmentationDataset, data: StudyData) -> None:
     pixels = {"real": class_pixels(data.train.masks, data.info)}
     pixels |= {name: class_pixels(painted.masks, data.info) for name, painted in data.synthetic.items()}
     classes = [{**asdict(entry), "colour": list(entry.colour)} for entry in data.info.classes]
     write_yaml(
         out / "study.yaml",
         {
-            "name": dataset.info.name,
+            "name": name,
             "classes": classes,
             "config": config.plain(),
             "num_train_images": len(data.train),

@@ -114,9 +114,7 @@ def _new_name(key: str, state: StateDict) -> str:
         return f"middle.{match[1]}.{_part(match[2])}"
     match = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d)\.(.*)", key)
     if match is None:
-        raise ModelError(
-            f"The checkpoint has an unknown tensor {key!r}; only SDM and ISDM networks can be read."
-        )
+        raise ModelError(f"The checkpoint has an unknown tensor {key!r}; only SDM and ISDM networks can be read.")
     side, index, place, rest = match[1], int(match[2]), int(match[3]), match[4]
     owner = f"encoder.{index - 1}" if side == "input" else f"decoder.{index}"
     if place == 0:

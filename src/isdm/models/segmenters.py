@@ -72,9 +72,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         network: nn.Module = smp.create_model(name, **options)
     except KeyError as error:
-        raise ConfigError(
-            f"Architecture or encoder unknown to segmentation_models_pytorch: {error}."
-        ) from None
+        raise ConfigError(f"Architecture or encoder unknown to segmentation_models_pytorch: {error}.") from None
     return network
 
 
@@ -93,9 +91,7 @@ def _with_fetched_weights(name: str, options: dict[str, Any]) -> nn.Module:
 
 def _load_encoder(encoder: nn.Module, path: Path, name: str) -> None:
     """Load a state dict into an encoder: by name, or in order where all shapes agree one by one."""
-    state = {
-        key: value for key, value in _read_state(path).items() if not key.startswith(("fc.", "classifier."))
-    }
+    state = {key: value for key, value in _read_state(path).items() if not key.startswith(("fc.", "classifier."))}
     own = encoder.state_dict()
     if not set(own) <= set(state):
         shapes = [tuple(value.shape) for value in own.values()]
@@ -107,9 +103,7 @@ def _load_encoder(encoder: nn.Module, path: Path, name: str) -> None:
         state = dict(zip(own, state.values(), strict=False))
     wrong = [key for key, value in own.items() if state[key].shape != value.shape]
     if wrong:
-        raise WeightsUnavailableError(
-            f"{path} does not fit the encoder {name}: {wrong[0]} has another shape."
-        )
+        raise WeightsUnavailableError(f"{path} does not fit the encoder {name}: {wrong[0]} has another shape.")
     nn.Module.load_state_dict(encoder, {key: state[key] for key in own})
 
 

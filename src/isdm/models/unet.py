@@ -37,9 +37,7 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """A SPADE residual block, attention where its level has it, upsampling at the end of a level."""
 
-    def __init__(
-        self, block: SpadeResBlock, attention: SelfAttention | None, up: SpadeResBlock | None
-    ) -> None:
+    def __init__(self, block: SpadeResBlock, attention: SelfAttention | None, up: SpadeResBlock | None) -> None:
         super().__init__()
         self.block, self.attention, self.up = block, attention, up
 

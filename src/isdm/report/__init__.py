@@ -19,9 +19,7 @@ __all__ = ["baseline_of", "format_table", "gains", "headline", "report", "summar
 class _CallableModule(ModuleType):
     """The stage and its package share a name; importing the one must not hide the other."""
 
-    def __call__(
-        self, study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[str, Any]] = ()
-    ) -> Path:
+    def __call__(self, study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[str, Any]] = ()) -> Path:
         return report(study, audit=audit, costs=costs)
 
 

@@ -146,14 +146,10 @@ def scaling_figure(
 def _series_of(foreground: pl.DataFrame) -> list[_Series]:
     """The lines to draw: every kind of row that holds added images, the most real images first."""
     all_real = foreground["num_real_images"].max()
-    keys = foreground.filter(pl.col("num_synthetic_images") > 0).select(
-        "num_real_images", "arm", "synthetic_set"
-    )
+    keys = foreground.filter(pl.col("num_synthetic_images") > 0).select("num_real_images", "arm", "synthetic_set")
     named = len(set(keys["synthetic_set"].drop_nulls().to_list()) - {""}) > 1
     series = []
-    for real, arm, name in (
-        keys.unique(maintain_order=True).sort("num_real_images", descending=True).iter_rows()
-    ):
+    for real, arm, name in keys.unique(maintain_order=True).sort("num_real_images", descending=True).iter_rows():
         added = arm if not name and arm in ("duplicated", "pasted") else "synthetic"
         kept = {all_real: "real + ", 0: ""}.get(real, f"{real} real + ")
         label = f"{kept}{added}" if real else f"{added} only"
@@ -173,10 +169,7 @@ def _draw_series(
     of_series = (
         (pl.col("num_real_images") == one.num_real)
         & (pl.col("arm") == one.arm)
-        & (
-            (pl.col("synthetic_set").fill_null("") == one.synthetic_set)
-            | (pl.col("num_synthetic_images") == 0)
-        )
+        & ((pl.col("synthetic_set").fill_null("") == one.synthetic_set) | (pl.col("num_synthetic_images") == 0))
     )
     dots = cells.filter(of_series)
     means = foreground.filter(of_series).sort("num_synthetic_images")
@@ -239,9 +232,7 @@ def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool =
     if lines.is_empty():
         return None
     names = architectures_of(lines)
-    classes = (
-        lines.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique().sort("class_id")
-    )
+    classes = lines.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique().sort("class_id")
     columns = [*classes["class_name"].to_list(), ""]
     labels = dict(lines.select("row", "label").unique(maintain_order=True).iter_rows())
     limit = max(1.0, float(np.nanpercentile(np.abs(lines["gain_percent"].to_numpy()), 95)))
@@ -284,9 +275,7 @@ def _gain_matrix(
     return values
 
 
-def _draw_heat_map(
-    axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]], limit: float, theme: Theme
-) -> None:
+def _draw_heat_map(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]], limit: float, theme: Theme) -> None:
     """Cells with their number. Colours saturate at `limit`, so one extreme value does not bleach the rest."""
     colours = LinearSegmentedColormap.from_list("gain", [theme.loss, theme.even, theme.gain])
     axes.imshow(values, cmap=colours, norm=TwoSlopeNorm(0.0, -limit, limit), aspect="auto")
@@ -342,9 +331,7 @@ def class_pixels_figure(
             # Real images take the grey of the other figures' baseline.
             colour = theme.muted if source == "real" else theme.series[(index - 1) % len(theme.series)]
             bars = axes.barh(positions + offset, values, 0.9 * thickness, color=colour, label=source)
-            axes.bar_label(
-                bars, [_share(value) for value in values], padding=3, fontsize=8, color=theme.muted
-            )
+            axes.bar_label(bars, [_share(value) for value in values], padding=3, fontsize=8, color=theme.muted)
             shares += [value for value in values if value > 0]
         _scale_shares(axes, shares)
         axes.set_yticks(positions, [_short(name) for name in classes])

@@ -100,9 +100,7 @@ def _read_study(path: Path) -> dict[str, Any]:
     try:
         facts = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} is not valid YAML ({error}). Restore it or run `isdm evaluate` again."
-        ) from None
+        raise DataError(f"{path} is not valid YAML ({error}). Restore it or run `isdm evaluate` again.") from None
     if not isinstance(facts, dict):
         raise DataError(f"{path} holds no mapping. Restore it or run `isdm evaluate` again.")
     numbers = ("num_train_images", "num_validation_images", "num_test_images")
@@ -258,12 +256,8 @@ def _class_tables(summary: pl.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _table_rows(
-    lines: pl.DataFrame, keys: Sequence[tuple[str, str]], baseline: str | None
-) -> list[dict[str, Any]]:
-    values = {
-        (line["row"], line["measure"], line["class_name"]): line for line in lines.iter_rows(named=True)
-    }
+def _table_rows(lines: pl.DataFrame, keys: Sequence[tuple[str, str]], baseline: str | None) -> list[dict[str, Any]]:
+    values = {(line["row"], line["measure"], line["class_name"]): line for line in lines.iter_rows(named=True)}
     best = {
         key: lines.filter((pl.col("measure") == key[0]) & (pl.col("class_name") == key[1]))["mean"].max()
         for key in keys
@@ -355,9 +349,7 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
     if ratio is None:
-        return (
-            "The agreement is not defined: on real held-out images the network finds nothing to compare with."
-        )
+        return "The agreement is not defined: on real held-out images the network finds nothing to compare with."
     if shuffled is None:
         return "Without the shuffled control this number alone says little."
     if ratio - shuffled < 0.1:

@@ -173,9 +173,7 @@ def gains(summary: pl.DataFrame) -> pl.DataFrame:
         baselines, on=["architecture", "measure", "class_name"], how="left", maintain_order="left"
     ).with_columns(
         (100 * difference).alias("gain_points"),
-        pl.when(pl.col("baseline_mean") > 0)
-        .then(100 * difference / pl.col("baseline_mean"))
-        .alias("gain_percent"),
+        pl.when(pl.col("baseline_mean") > 0).then(100 * difference / pl.col("baseline_mean")).alias("gain_percent"),
     )
 
 
@@ -196,9 +194,7 @@ class Score:
 def scores_of(summary: pl.DataFrame, architecture: str) -> list[Score]:
     """The scores of an architecture in the order of the table; configurations without a mean are left out."""
     lines = summary.filter(
-        (pl.col("architecture") == architecture)
-        & (pl.col("measure") == FOREGROUND)
-        & pl.col("mean").is_not_null()
+        (pl.col("architecture") == architecture) & (pl.col("measure") == FOREGROUND) & pl.col("mean").is_not_null()
     )
     return [
         Score(
@@ -250,9 +246,7 @@ def verdicts(summary: pl.DataFrame) -> list[str]:
         baseline = _score(scores, baseline_of(summary, architecture))
         others = [score for score in scores if baseline is not None and score.row != baseline.row]
         if baseline is None:
-            found.append(
-                f"{name}: the result for all real images alone is missing, so nothing can be compared."
-            )
+            found.append(f"{name}: the result for all real images alone is missing, so nothing can be compared.")
         elif not others:
             found.append(f"{name}: only real images alone have been measured ({baseline.mean:.3f}).")
         else:

@@ -80,9 +80,7 @@ def audit(
     predicted = predict_masks(judge.network, painted.images, dtype)
     other = masks_of_other_images(pairs, config.seed)
     counts = {
-        "real": count_pixels(
-            predict_masks(judge.network, held_out.images, dtype), held_out.masks, num_classes
-        ),
+        "real": count_pixels(predict_masks(judge.network, held_out.images, dtype), held_out.masks, num_classes),
         "synthetic": count_pixels(predicted, painted.masks, num_classes),
         "shuffled": count_pixels(predicted, painted.masks[other], num_classes),
     }
@@ -101,8 +99,7 @@ def masks_of_other_images(pairs: list[Pair], seed: int) -> NDArray[np.int64]:
     if len(set(sources)) < 2:
         raise DataError(f"All {len(pairs)} synthetic pairs have one mask; shuffling needs at least two.")
     families = {
-        name: place
-        for place, name in enumerate(np.random.default_rng(seed).permutation(sorted(set(sources))))
+        name: place for place, name in enumerate(np.random.default_rng(seed).permutation(sorted(set(sources))))
     }
     order = np.array(sorted(range(len(pairs)), key=lambda index: families[sources[index]]))
     largest = max(sources.count(name) for name in families)

@@ -74,9 +74,7 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
     done = read_json_lines(parts, tolerate_cut_tail=True) if parts.is_file() else []
     _cut_tail(parts, done)
     missing = sorted(set(range(config.num_samples)) - {line["sample_index"] for line in done})
-    with progress(
-        "Sampling", total=config.num_samples, done=config.num_samples - len(missing), unit="images"
-    ) as bar:
+    with progress("Sampling", total=config.num_samples, done=config.num_samples - len(missing), unit="images") as bar:
         for indices in _batches(missing, config.batch_size):
             sources = [source_index(config.seed, index, len(masks)) for index in indices]
             drawn = [

@@ -45,9 +45,7 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     try:
         unet.load_state_dict(renamed(state))
     except RuntimeError as error:
-        raise ModelError(
-            f"{checkpoint} is not a network that isdm knows: {str(error).splitlines()[1]}"
-        ) from None
+        raise ModelError(f"{checkpoint} is not a network that isdm knows: {str(error).splitlines()[1]}") from None
     size = int(published.get("image_size", PUBLISHED_DEFAULTS["image_size"]))
     names = ["background", *(f"class_{i}" for i in range(1, options["num_classes"]))]
     colours = class_colours(len(names))

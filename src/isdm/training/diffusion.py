@@ -29,10 +29,10 @@ from isdm.training.loop import Clock, StopRule
 from isdm.training.randomness import draw_sample
 from isdm.training.savings import checkpoint_savings
 
-MAY_CHANGE = frozenset(
-    {"steps", "epochs", "max_time", "patience_steps", "save_interval", "device", "precision"}
-)
+MAY_CHANGE = frozenset({"steps", "epochs", "max_time", "patience_steps", "save_interval", "device", "precision"})
 """Options that a resumed run may be given anew: where to stop and what to run on."""
+
+_DOING = {"train": "Training", "finetune": "Fine-tuning"}
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,9 @@ def _model_info(dataset: SegmentationDataset, drop_rate: float) -> ModelInfo:
 
 def _take_over(unet: SemanticUNet, weights: Weights, init: Path) -> None:
     own = unet.state_dict()
-    fitting = {
-        name: value for name, value in weights.items() if name in own and own[name].shape == value.shape
-    }
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise ModelError(
-            f"{init} shares no layer with this network; choose the same preset or leave out --init."
-        )
+        raise ModelError(f"{init} shares no layer with this network; choose the same preset or leave out --init.")
     unet.load_state_dict(fitting, strict=False)
     anew = len(own) - len(fitting)
     say(f"Took {len(fitting)} of {len(own)} weights from {init}" + (f"; {anew} start anew." if anew else "."))
@@ -143,24 +139,21 @@ def _fit(
     inputs: dict[str, str],
 ) -> SemanticDiffusionPipeline:
     images = _load_images(dataset, info, unet.size_divisor)
-    provenance.begin(out, stage, config.plain(), inputs, may_change=MAY_CHANGE)
+    state = provenance.begin(out, stage, config.plain(), inputs, may_change=MAY_CHANGE)
     write_yaml(out / "config.yaml", config.plain())
     run = _Run(config, unet, info, images, out)
-    if run.stop.reason(run.counters) is None:
-        run.explain(stage)
-        with progress(
-            "Fine-tuning" if stage == "finetune" else "Training",
-            total=run.stop.max_steps,
-            done=run.counters.step,
-        ) as bar:
-            while run.stop.reason(run.counters) is None:
-                loss = run.train_step()
-                bar.advance(note=f"loss {loss:.4f}")
-        run.close_partial_epoch()
-        run.save()
-        provenance.finish(out, config.plain(), 0.0)
-        say(f"{stage}: {run.stop.reason(run.counters)}. {checkpoint_savings(out, run.counters)}")
-    provenance.finish(out, config.plain(), 0.0)
+    if state == "finished" and run.stop.reason(run.counters) is not None:
+        say(f"{out} is already trained: {run.stop.reason(run.counters)}.")
+        return SemanticDiffusionPipeline.from_pretrained(out)
+    run.explain(stage)
+    with progress(_DOING[stage], total=run.stop.max_steps, done=run.counters.step) as bar:
+        while run.stop.reason(run.counters) is None:
+            loss = run.train_step()
+            bar.advance(note=f"loss {loss:.4f}")
+    run.close_partial_epoch()
+    run.save()
+    provenance.finish(out, config.plain(), run.counters.seconds)
+    say(f"{stage}: {run.stop.reason(run.counters)}. {checkpoint_savings(out, run.counters)}")
     return SemanticDiffusionPipeline.from_pretrained(out)
 
 
@@ -312,18 +305,22 @@ class _Run:
                 f"The loss became {loss} in epoch {counters.epoch}; the saved model is from before. Lower "
                 f"--set learning_rate={self.config.learning_rate:g}, or use --set precision=float32."
             )
+        window = -(-self.config.monitor_samples // len(self.images.masks))
+        recent = [*(line["loss"] for line in counters.metrics[1 - window :] if window > 1), loss]
+        monitored = sum(recent) / len(recent)
         counters.metrics.append(
             {
                 "epoch": counters.epoch,
                 "step": counters.step,
                 "loss": loss,
+                "monitored": monitored,
                 "mse": mse,
                 "vb": vb,
                 "seconds": round(counters.seconds, 2),
             }
         )
-        if counters.best_loss is None or loss < counters.best_loss:
-            counters.best_loss, counters.best_step = loss, counters.step
+        if counters.best_loss is None or monitored < counters.best_loss:
+            counters.best_loss, counters.best_step = monitored, counters.step
             self.best = (checkpoint.snapshot(self.ema), checkpoint.snapshot(self.unet.state_dict()))
         counters.epoch += 1
         counters.epoch_losses, counters.epoch_samples = [0.0, 0.0, 0.0], 0

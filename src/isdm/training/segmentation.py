@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Image as ImageTensor
@@ -77,7 +78,7 @@ def train_segmenter(
     network = build_segmenter(architecture, config.encoder, config.encoder_weights, num_classes)
     network = network.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-    dice = smp.losses.DiceLoss("multiclass", from_logits=True, ignore_index=IGNORE_INDEX)
+    loss_of = segmentation_loss(config)
     order = _Order(len(training), seed)
     checks = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)} | {num_steps}
     best_iou, best_weights = -1.0, None
@@ -88,8 +89,8 @@ def train_segmenter(
             images, masks = _augmented(images, masks, seed, step)
         with autocast(device, dtype):
             logits = network(images)
-        loss = dice(logits.float(), masks)
-        loss.backward()
+        loss = loss_of(logits.float(), masks)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         on_step()
@@ -100,6 +101,25 @@ def train_segmenter(
     assert best_weights is not None
     network.load_state_dict(best_weights)
     return TrainedSegmenter(network.eval(), best_iou, num_steps)
+
+
+def segmentation_loss(config: SegmenterConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of logits (N, K, H, W) against masks (N, H, W): Dice over all classes, as in the paper.
+
+    Where the encoder starts from scratch, Dice alone can settle on "all background" and has hardly a
+    gradient there; cross-entropy beside it leads out.
+    """
+    dice: Callable[[Tensor, Tensor], Tensor] = smp.losses.DiceLoss(
+        "multiclass", from_logits=True, ignore_index=IGNORE_INDEX
+    )
+    if config.loss == "dice":
+        return dice
+
+    def both(logits: Tensor, masks: Tensor) -> Tensor:
+        total: Tensor = dice(logits, masks) + F.cross_entropy(logits, masks, ignore_index=IGNORE_INDEX)
+        return total
+
+    return both
 
 
 class _Order:
@@ -145,8 +165,7 @@ def _augmented(images: Tensor, masks: Tensor, seed: int, step: int) -> tuple[Ten
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed * 1_000_003 + step)
         pairs = [
-            _AUGMENTATION(ImageTensor(image), MaskTensor(mask))
-            for image, mask in zip(images, masks, strict=True)
+            _AUGMENTATION(ImageTensor(image), MaskTensor(mask)) for image, mask in zip(images, masks, strict=True)
         ]
     return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
 

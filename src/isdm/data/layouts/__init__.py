@@ -33,7 +33,8 @@ def read_source(folder: Path, layout: Layout = "auto") -> tuple[str, Source]:
     name = layout if layout != "auto" else _recognised(folder)
     source: Source = LAYOUTS[name].read(folder)
     if not source.pairs:
-        raise DataError(f"{folder} holds no pair of image and mask in the layout {name!r}.")
+        why = f": {source.problems[0]}" if source.problems else ""
+        raise DataError(f"{folder} holds no pair of image and mask in the layout {name!r}{why}.")
     return name, source
 
 

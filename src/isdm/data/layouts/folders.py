@@ -6,6 +6,7 @@
 may occur; without it the masks' own values tell (see `mask_rules`).
 """
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +43,7 @@ def read(source: Path) -> Source:
     matched: list[tuple[Path, Path, str, Split | None]] = []
     problems: list[str] = []
     for image_folder, mask_folder, split in roots:
-        masks = {
-            path.relative_to(mask_folder).with_suffix("").as_posix(): path
-            for path in image_files(mask_folder)
-        }
+        masks = {path.relative_to(mask_folder).with_suffix("").as_posix(): path for path in image_files(mask_folder)}
         for image in image_files(image_folder):
             name = image.relative_to(image_folder).with_suffix("").as_posix()
             mask = next((masks[name + end] for end in MASK_ENDINGS if name + end in masks), None)
@@ -54,12 +52,18 @@ def read(source: Path) -> Source:
             else:
                 matched.append((image, mask, name.replace("/", "_"), split))
     if not matched and not problems:
-        raise DataError(
-            f"{source} holds no images; put them into {roots[0][0]} and their masks into {roots[0][1]}."
-        )
+        raise DataError(f"{source} holds no images; put them into {roots[0][0]} and their masks into {roots[0][1]}.")
     rule, unreadable = find_rule([mask for _, mask, _, _ in matched], _declared_names(source))
+    times = Counter(stem for _, _, stem, _ in matched)  # the same name in two splits is two pictures
     pairs = [
-        SourcePair(image, mask, stem, partial(rule.load, mask), None, split)
+        SourcePair(
+            image,
+            mask,
+            f"{split}_{stem}" if split and times[stem] > 1 else stem,
+            partial(rule.load, mask),
+            None,
+            split,
+        )
         for image, mask, stem, split in matched
     ]
     return Source(rule.class_names, pairs, rule.colours, [rule.note], problems + unreadable)
@@ -90,7 +94,10 @@ def _declared_names(source: Path) -> tuple[str, ...] | None:
     path = source / "classes.txt"
     if not path.is_file():
         return None
-    names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    try:
+        names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
     if len(names) < 2 or len(set(names)) < len(names):
         raise DataError(f"{path} must name at least two different classes, one a line, background first.")
     return names

@@ -1,0 +1,33 @@
+# Two commands, each with its own set-up: `make demo` and `make test`.
+# Needs Python 3.11 or newer and make; everything else is installed into .venv on the first call.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+READY := $(VENV)/.ready
+DEMO := isdm-demo
+
+.PHONY: demo test lint unit install clean
+
+demo: $(READY)
+	$(VENV)/bin/isdm demo --out $(DEMO)
+
+test: lint unit
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+unit: $(READY)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -q
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,144 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from isdm.cli.experiment import read_experiment
+from isdm.data.builtin import write_fruit_source
+from isdm.errors import ConfigError
+
+ISDM = Path(sys.executable).parent / "isdm"
+KILLED_AFTER_SECONDS = (5.0, 9.0, 13.0)
+
+EXPERIMENT = r"""
+name: small
+seed: 1
+data: {source: source, group_by: '(fruit\d+)', test: 0.25, validation: 0.25}
+train:
+  preset: tiny
+  unet: {base_channels: 16, norm_groups: 4, channel_multipliers: [1, 2], spade_channels: 8}
+  steps: 30
+  batch_size: 4
+  save_interval: 0.5
+  precision: float32
+finetune: {steps: 6, batch_size: 4, save_interval: 0.5}
+sample: {num_samples: 8, sampler: dpmsolver++-sde, steps: 4, batch_size: 2, precision: float32}
+audit: &judge
+  architecture: fpn
+  encoder: resnet18
+  encoder_weights: none
+  batch_size: 4
+  epochs: 1
+  precision: float32
+evaluate:
+  <<: *judge
+  architecture: null
+  architectures: [fpn]
+  synthetic_counts: [0, 8]
+  repeats: 1
+  protocol: equal-steps
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    write_fruit_source(tmp_path / "source", num_fruits=8, num_views=2, size_px=32, seed=0)
+    values = yaml.safe_load(EXPERIMENT)
+    del values["evaluate"]["architecture"]
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def command(*arguments: str | Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [str(ISDM), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+@pytest.mark.slow
+def test_run_killed_again_and_again_ends_with_the_same_result(experiment: Path, tmp_path: Path) -> None:
+    undisturbed = command("run", experiment, "--out", tmp_path / "whole")
+    text, _ = undisturbed.communicate(timeout=400)
+    assert undisturbed.returncode == 0, text
+    assert "Report:" in text
+    for seconds in KILLED_AFTER_SECONDS:
+        process = command("run", experiment, "--out", tmp_path / "killed")
+        try:
+            process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+    last = command("run", experiment, "--out", tmp_path / "killed")
+    text, _ = last.communicate(timeout=400)
+    assert last.returncode == 0, text
+    for model in ("model", "finetuned"):
+        one, other = (
+            load_file(tmp_path / name / model / "unet" / "diffusion_pytorch_model.safetensors")
+            for name in ("whole", "killed")
+        )
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    whole, killed = (
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name / "synthetic" / "train").rglob("*.*")
+        }
+        for name in ("whole", "killed")
+    )
+    assert whole == killed
+    columns = ["row", "architecture", "repeat", "class_id", "tp", "fp", "fn"]
+    results = [pl.read_parquet(tmp_path / name / "study" / "results.parquet") for name in ("whole", "killed")]
+    assert results[0].select(columns).equals(results[1].select(columns))
+    assert not list(tmp_path.rglob(".aside-*")), "nothing half-written stays"
+    assert (tmp_path / "killed" / "study" / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_dry_run_lists_the_work_and_writes_nothing(experiment: Path, tmp_path: Path) -> None:
+    process = command("run", experiment, "--out", tmp_path / "planned", "--dry-run")
+    text, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, text
+    for stage in ("data import", "train", "finetune", "sample", "audit", "evaluate"):
+        assert stage in text
+    assert "About" in text
+    assert not (tmp_path / "planned").exists()
+
+
+def test_seed_goes_to_every_stage(experiment: Path) -> None:
+    config = read_experiment(experiment)
+    assert config.finetune is not None
+    assert {config.data.seed, config.train.seed, config.finetune.seed, config.evaluate.seed} == {1}
+
+
+def test_finetuning_inherits_the_training(experiment: Path) -> None:
+    config = read_experiment(experiment)
+    assert config.finetune is not None
+    assert config.finetune.unet == config.train.unet
+    assert config.finetune.learning_rate == config.train.learning_rate
+    assert config.finetune.drop_rate == 0.2
+
+
+def test_misspelt_key_names_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("data: {source: x}\ntrain: {learning_rte: 0.1}\n")
+    with pytest.raises(ConfigError, match="learning_rate"):
+        read_experiment(path)
+
+
+@pytest.mark.parametrize(
+    "example", sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")), ids=lambda p: p.name
+)
+def test_examples_are_valid(example: Path) -> None:
+    read_experiment(example)

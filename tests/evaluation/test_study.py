@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from isdm.config import EvaluateConfig, build
+from isdm.data.dataset import SegmentationDataset, load_arrays
+from isdm.errors import ConfigError, DataError
+from isdm.evaluation import study
+from isdm.evaluation.cells import StudyData, read_cell, training_images
+from isdm.evaluation.rows import Row, make_rows, subset, training_steps
+from isdm.evaluation.study import check_origin, evaluate
+from isdm.metrics.segmentation import pooled_iou
+from isdm.training.segmentation import LabelledImages
+
+FAST: dict[str, Any] = {
+    "architectures": ["fpn"],
+    "real_counts": [0, "all"],
+    "synthetic_counts": [0, 4],
+    "repeats": 2,
+    "epochs": 1,
+    "encoder": "resnet18",
+    "encoder_weights": "none",
+    "batch_size": 8,
+    "precision": "float32",
+    "device": "cpu",
+}
+
+
+def config(**values: Any) -> EvaluateConfig:
+    return build(EvaluateConfig, FAST | values)
+
+
+@pytest.fixture(scope="module")
+def synthetic(fruit: SegmentationDataset, tmp_path_factory: pytest.TempPathFactory) -> SegmentationDataset:
+    """A stand-in for a synthetic set: the training pairs themselves, with the record of an honest origin."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    make_synthetic(fruit, folder, fruit.fingerprint("train"))
+    return SegmentationDataset(folder)
+
+
+def make_synthetic(fruit: SegmentationDataset, folder: Path, seen: str) -> None:
+    from dataclasses import replace
+
+    from isdm.data.dataset import write_metadata, write_pair
+
+    pairs = fruit.pairs("train")
+    source = {
+        "synthetic": True,
+        "model_trained_on": {"fingerprint": seen, "num_images": len(pairs)},
+        "masks_from": seen,
+    }
+    info = replace(fruit.info, source=source)
+    for pair in pairs:
+        write_pair(folder / "train", dict(pair.metadata), *fruit.load(pair), info)
+    write_metadata(folder / "train", [pair.metadata for pair in pairs])
+    info.write(folder)
+
+
+class TestRows:
+    def test_grid_of_the_paper(self) -> None:
+        rows = make_rows(config(synthetic_counts=[0, 100, "equal"]), 128, {"s": 200}, {"s": 128})
+        assert [(row.num_real_images, row.num_synthetic_images) for row in rows] == [
+            (0, 100),
+            (0, 128),
+            (128, 0),
+            (128, 100),
+            (128, 128),
+        ]
+
+    def test_more_than_there_is_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="300 images but there are 200"):
+            make_rows(config(synthetic_counts=[300]), 128, {"s": 200}, {"s": 128})
+
+    def test_generator_must_not_have_seen_more_than_the_row(self) -> None:
+        with pytest.raises(ConfigError, match="saw 128 real images"):
+            make_rows(config(real_counts=[16], synthetic_counts=[10]), 128, {"s": 200}, {"s": 128})
+        rows = make_rows(config(real_counts=[16], synthetic_counts=[0, 10]), 128, {"s": 200}, {"s": 16})
+        assert len(rows) == 2
+
+    def test_subsets_are_nested_and_redrawn(self) -> None:
+        small, large = (subset(50, count, "real", 0, repeat=1) for count in (10, 30))
+        assert small.tolist() == large[:10].tolist()
+        assert small.tolist() != subset(50, 10, "real", 0, repeat=2).tolist()
+        assert small.tolist() != subset(50, 10, "synthetic", 0, repeat=1).tolist()
+
+    def test_steps_of_both_protocols(self) -> None:
+        rows = [Row(100, 0), Row(100, 900, synthetic_set="s")]
+        paper, equal = (config(protocol=name, epochs=5, batch_size=10) for name in ("paper", "equal-steps"))
+        assert [training_steps(paper, row, rows) for row in rows] == [50, 500]
+        assert [training_steps(equal, row, rows) for row in rows] == [500, 500]
+
+
+def test_duplicated_row_repeats_its_own_images(fruit: SegmentationDataset) -> None:
+    train = LabelledImages(*load_arrays(fruit, fruit.pairs("train")))
+    data = StudyData(fruit.info, train, train, train, [], [], {})
+    taken = training_images(data, Row(5, 12, "duplicated"), seed=0, repeat=0)
+    assert len(taken) == 17
+    assert len({mask.tobytes() + image.tobytes() for image, mask in zip(taken.images, taken.masks, strict=True)}) == 5
+
+
+@pytest.mark.slow
+def test_study_end_to_end(
+    fruit: SegmentationDataset,
+    synthetic: SegmentationDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interrupted in its third cell, a study goes on; its table is what the cells' counts give."""
+    real, runs = study.run_cell, []
+
+    def counted(*arguments: Any) -> None:
+        runs.append(1)
+        if len(runs) == 3:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setattr(study, "run_cell", counted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config(), fruit, {"s": synthetic}, tmp_path / "study")
+    results = evaluate(config(), fruit, {"s": synthetic}, tmp_path / "study")
+    assert len(runs) == 1 + 6  # two cells were kept, the third was started twice
+    table = pl.read_parquet(results)
+    assert table.height == 6 * 4
+    for path in (tmp_path / "study" / "cells").glob("*/*.json"):
+        record, counts = read_cell(path)
+        assert record["images"] == [pair.stem for pair in fruit.pairs("test")]
+        assert record["groups"] == [pair.group for pair in fruit.pairs("test")]
+        valid = sum((fruit.load(pair)[1] != 255).sum() for pair in fruit.pairs("test"))
+        assert counts[:, :, [0, 2]].sum() == valid  # every pixel is a hit or a miss of its true class
+        lines = table.filter((pl.col("row") == path.parent.name) & (pl.col("repeat") == record["repeat"]))
+        expected = pooled_iou(counts)
+        for line in lines.iter_rows(named=True):
+            if line["iou"] is None:
+                assert np.isnan(expected[line["class_id"]])
+            else:
+                assert line["iou"] == pytest.approx(expected[line["class_id"]])
+    gallery = json.loads((tmp_path / "study" / "gallery" / "gallery.json").read_text())
+    assert {pair["kind"] for pair in gallery["pairs"]} == {"real", "synthetic"}
+    evaluate(config(), fruit, {"s": synthetic}, tmp_path / "study")
+    assert len(runs) == 7
+
+
+def test_leak_is_refused(fruit: SegmentationDataset, tmp_path: Path) -> None:
+    make_synthetic(fruit, tmp_path / "leak", "fingerprint of some other images")
+    with pytest.raises(DataError, match="saw other images"):
+        check_origin("leak", SegmentationDataset(tmp_path / "leak"), fruit)
+    with pytest.raises(DataError, match="not made by"):
+        check_origin("real", fruit, fruit)
+
+
+def test_missing_weights_stop_the_study_before_it_starts(
+    fruit: SegmentationDataset, synthetic: SegmentationDataset, tmp_path: Path
+) -> None:
+    from isdm.errors import WeightsUnavailableError
+
+    with pytest.raises(WeightsUnavailableError):
+        evaluate(config(encoder_weights="imagenet"), fruit, {"s": synthetic}, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
