@@ -155,19 +155,21 @@ def test_time_is_not_rounded() -> None:
     assert not torch.allclose(whole, fractional)
 
 
+@pytest.fixture(scope="module")
+def vectors(sdm_reference: Path) -> dict[str, torch.Tensor]:
+    return load_file(sdm_reference / "reference.safetensors")
+
+
+@pytest.fixture(scope="module")
+def unet(sdm_reference: Path) -> SemanticUNet:
+    state = load_published_state(sdm_reference / "checkpoint.pt")
+    unet = SemanticUNet(**unet_options(state, json.loads((sdm_reference / "config.json").read_text())))
+    unet.load_state_dict(renamed(state))
+    return unet.eval()
+
+
 class TestPublished:
     """Agreement with the published SDM on its reference vectors."""
-
-    @pytest.fixture(scope="class")
-    def vectors(self, sdm_reference: Path) -> dict[str, torch.Tensor]:
-        return load_file(sdm_reference / "reference.safetensors")
-
-    @pytest.fixture(scope="class")
-    def unet(self, sdm_reference: Path) -> SemanticUNet:
-        state = load_published_state(sdm_reference / "checkpoint.pt")
-        unet = SemanticUNet(**unet_options(state, json.loads((sdm_reference / "config.json").read_text())))
-        unet.load_state_dict(renamed(state))
-        return unet.eval()
 
     @torch.no_grad()
     def test_output(self, unet: SemanticUNet, vectors: dict[str, torch.Tensor]) -> None:

@@ -97,15 +97,28 @@ def test_learning_lowers_the_loss(fruit: SegmentationDataset, small: dict[str, A
 
 
 def test_model_of_the_best_epoch_is_kept(fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path) -> None:
-    """A learning rate that ruins the network: the model stays that of the best epoch."""
-    train(config(small, steps=40, learning_rate=0.3, monitor_samples=1), fruit, tmp_path / "model")
+    """The kept weights are those that a run of just so many steps ends with."""
+    options = small | {"learning_rate": 0.02, "monitor_samples": 1}
+    train(config(options, steps=42), fruit, tmp_path / "model")
     counters = state_of(tmp_path / "model")["counters"]
     losses = {line["step"]: line["loss"] for line in counters["metrics"]}
-    assert counters["best_step"] == min(losses, key=lambda step: losses[step])
-    assert counters["best_step"] < max(losses)
-    kept = load_file(tmp_path / "model" / checkpoint.RAW_WEIGHTS)
-    last = state_of(tmp_path / "model")["weights"]
-    assert any(not torch.equal(kept[name], last[name]) for name in kept)
+    best = min(losses, key=lambda step: losses[step])
+    assert counters["best_step"] == best < max(losses)
+    train(config(options, steps=best), fruit, tmp_path / "short")
+    kept, then = load_file(tmp_path / "model" / checkpoint.RAW_WEIGHTS), state_of(tmp_path / "short")["weights"]
+    assert all(torch.equal(kept[name], then[name]) for name in kept)
+
+
+def test_monitored_loss_is_the_mean_over_enough_samples(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    num_images = len(fruit.pairs("train"))
+    options = small | {"monitor_samples": 2 * num_images + 1, "batch_size": num_images}
+    train(config(options, steps=6), fruit, tmp_path / "model")
+    metrics = state_of(tmp_path / "model")["counters"]["metrics"]
+    losses = [line["loss"] for line in metrics]
+    for epoch, line in enumerate(metrics):
+        assert line["monitored"] == pytest.approx(np.mean(losses[max(0, epoch - 2) : epoch + 1]))
 
 
 def test_average_follows_its_equation(fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def _fit(
         while run.stop.reason(run.counters) is None:
             loss = run.train_step()
             bar.advance(note=f"loss {loss:.4f}")
-    run.close_partial_epoch()
+    run.close_short_run()
     run.save()
     provenance.finish(out, config.plain(), run.counters.seconds)
     say(f"{stage}: {run.stop.reason(run.counters)}. {checkpoint_savings(out, run.counters)}")
@@ -319,16 +319,21 @@ class _Run:
                 "seconds": round(counters.seconds, 2),
             }
         )
-        if counters.best_loss is None or monitored < counters.best_loss:
-            counters.best_loss, counters.best_step = monitored, counters.step
-            self.best = (checkpoint.snapshot(self.ema), checkpoint.snapshot(self.unet.state_dict()))
+        is_comparable = len(recent) == window  # the mean over fewer epochs is a matter of luck
+        if is_comparable and (counters.best_loss is None or monitored < counters.best_loss):
+            counters.best_loss = monitored
+            self._keep()
         counters.epoch += 1
         counters.epoch_losses, counters.epoch_samples = [0.0, 0.0, 0.0], 0
 
-    def close_partial_epoch(self) -> None:
-        """At the end of a run too short for a whole epoch, take what there is as the model."""
-        if self.counters.best_loss is None and self.counters.epoch_samples:
-            self._end_epoch()
+    def _keep(self) -> None:
+        self.counters.best_step = self.counters.step
+        self.best = (checkpoint.snapshot(self.ema), checkpoint.snapshot(self.unet.state_dict()))
+
+    def close_short_run(self) -> None:
+        """At the end of a run too short to compare epochs, the last model is the one to keep."""
+        if self.counters.best_loss is None:
+            self._keep()
 
     def save(self) -> None:
         """Write the best model if it is new, then where the run stands."""

@@ -19,7 +19,7 @@ def checkpoint_savings(folder: Path, counters: Counters) -> str:
     num_fixed = counters.step // PUBLISHED_INTERVAL_STEPS + 1  # one at the end, whatever the interval
     fixed = 4 * model_bytes * num_fixed
     share = counters.best_step / max(counters.step, 1)
-    loss = "no epoch ended" if counters.best_loss is None else f"loss {counters.best_loss:.4f}"
+    loss = "the last, too few epochs to compare" if counters.best_loss is None else f"loss {counters.best_loss:.4f}"
     return (
         f"Kept the model of step {counters.best_step:,} ({loss}); {kept / 1e6:.0f} MB on disk against "
         f"{fixed / 1e6:.0f} MB for {num_fixed} checkpoint(s) every {PUBLISHED_INTERVAL_STEPS:,} steps. It was "
