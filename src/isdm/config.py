@@ -82,7 +82,7 @@ class UNetConfig(StageConfig):
     attention_downsamplings: tuple[int, ...] = (8, 16, 32)
     """Self-attention where the feature map is this many times smaller than the image."""
     attention_head_channels: int = Field(64, ge=8)
-    """Channels of one attention head."""
+    """Channels of one attention head; fewer where a level's width is not a multiple."""
     spade_channels: int = Field(128, ge=8)
     """Hidden width of the SPADE layers."""
     spade_resize: Literal["nearest", "area"] = "nearest"
@@ -193,7 +193,7 @@ class FinetuneConfig(TrainConfig):
 class SampleConfig(StageConfig):
     """Sampling a synthetic dataset."""
 
-    num_samples: int = Field(100, ge=1)
+    num_samples: int = Field(1000, ge=1)
     """Number of synthetic pairs."""
     sampler: Sampler = "ddpm"
     """The method that walks from noise to image."""

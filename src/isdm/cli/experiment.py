@@ -56,7 +56,9 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     from isdm.synthesis.generate import sample
     from isdm.training.diffusion import finetune, train
 
+    check_encoders(config)
     dataset = import_dataset(config.data, out / "data")
+    check_grid(config, len(dataset.require("train")))
     write_yaml(out / "experiment.yaml", config.plain())
     train(config.train, dataset, out / "model")
     model = out / "model"
@@ -73,6 +75,24 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
         audit=out / "audit" / "audit.json" if config.audit is not None else None,
         costs=stage_costs(out),
     )
+
+
+def check_encoders(config: ExperimentConfig) -> None:
+    """Find out before hours of training whether the segmenters' names and weights are to be had."""
+    from isdm.models.segmenters import build_segmenter
+
+    evaluate, audit = config.evaluate, config.audit
+    for architecture in evaluate.architectures:
+        build_segmenter(architecture, evaluate.encoder, evaluate.encoder_weights, num_classes=2)
+    if audit is not None:
+        build_segmenter(audit.architecture, audit.encoder, audit.encoder_weights, num_classes=2)
+
+
+def check_grid(config: ExperimentConfig, num_real: int) -> None:
+    """Find out before hours of training whether the study's counts can be met."""
+    from isdm.evaluation.rows import make_rows
+
+    make_rows(config.evaluate, num_real, {"synthetic": config.sample.num_samples}, {"synthetic": num_real})
 
 
 def stage_costs(out: Path) -> list[dict[str, Any]]:

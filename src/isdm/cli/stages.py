@@ -82,7 +82,7 @@ def sample(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
     data: Annotated[Path, typer.Option("--data", help="Dataset folder that gives the masks.")],
     out: Out,
-    num_samples: Annotated[int | None, typer.Option("-n", "--num-samples", help="Pairs to make (100).")] = None,
+    num_samples: Annotated[int | None, typer.Option("-n", "--num-samples", help="Pairs to make (1000).")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps (300).")] = None,
     timesteps: Annotated[str | None, typer.Option(help="respaced, or rescaled as the paper did.")] = None,

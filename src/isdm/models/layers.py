@@ -53,8 +53,10 @@ class TimeScaleShift(nn.Module):
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         """Apply to `h` (N, C, H, W) the scale and shift of `embedding` (N, E)."""
+        # fmt: off
         both = self.projection(F.silu(embedding))[:, :, None, None]  # (N, 2C, 1, 1)
-        scale, shift = both.chunk(2, dim=1)  # (N, C, 1, 1) each
+        scale, shift = both.chunk(2, dim=1)                          # (N, C, 1, 1) each
+        # fmt: on
         scaled: Tensor = h * (1 + scale) + shift
         return scaled
 
@@ -84,10 +86,12 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Map `x` (N, in, H, W) and the time embedding (N, E) to (N, out, H', W')."""
-        h = F.silu(self.in_norm(x))  # (N, in, H, W)
+        # fmt: off
+        h = F.silu(self.in_norm(x))                    # (N, in, H, W)
         h = self.in_conv(resample(h, self.direction))  # (N, out, H', W')
-        h = self.time(self.out_norm(h), embedding)  # (N, out, H', W')
-        h = self.out_conv(self.dropout(F.silu(h)))  # (N, out, H', W')
+        h = self.time(self.out_norm(h), embedding)     # (N, out, H', W')
+        h = self.out_conv(self.dropout(F.silu(h)))     # (N, out, H', W')
+        # fmt: on
         total: Tensor = self.skip(resample(x, self.direction)) + h
         return total
 
@@ -105,10 +109,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (N, C, H, W) to the same shape."""
-        h = self.norm(x).flatten(2)  # (N, C, HW)
+        # fmt: off
+        h = self.norm(x).flatten(2)                              # (N, C, HW)
         qkv = self.qkv(h).unflatten(1, (self.num_heads, 3, -1))  # (N, heads, 3, C/heads, HW)
-        q, k, v = qkv.transpose(-1, -2).unbind(2)  # (N, heads, HW, C/heads) each
-        h = F.scaled_dot_product_attention(q, k, v)  # (N, heads, HW, C/heads)
-        h = self.projection(h.transpose(-1, -2).flatten(1, 2))  # (N, C, HW)
+        q, k, v = qkv.transpose(-1, -2).unbind(2)                # (N, heads, HW, C/heads) each
+        h = F.scaled_dot_product_attention(q, k, v)              # (N, heads, HW, C/heads)
+        h = self.projection(h.transpose(-1, -2).flatten(1, 2))   # (N, C, HW)
+        # fmt: on
         attended: Tensor = x + h.view_as(x)
         return attended

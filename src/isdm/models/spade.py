@@ -107,9 +107,11 @@ class SpadeResBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor, conditions: Conditions) -> Tensor:
         """Map `x` (N, in, H, W), the time embedding (N, E) and the masks to (N, out, H', W')."""
-        h = F.silu(self.in_norm(x, conditions))  # (N, in, H, W)
-        h = self.in_conv(resample(h, self.direction))  # (N, out, H', W')
+        # fmt: off
+        h = F.silu(self.in_norm(x, conditions))                 # (N, in, H, W)
+        h = self.in_conv(resample(h, self.direction))           # (N, out, H', W')
         h = self.time(self.out_norm(h, conditions), embedding)  # (N, out, H', W')
-        h = self.out_conv(self.dropout(F.silu(h)))  # (N, out, H', W')
+        h = self.out_conv(self.dropout(F.silu(h)))              # (N, out, H', W')
+        # fmt: on
         total: Tensor = self.skip(resample(x, self.direction)) + h
         return total

@@ -24,6 +24,7 @@ from isdm.files import sha256_of_file, write_json, write_text, write_with
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
 
+AVERAGED_WEIGHTS = Path("unet") / "diffusion_pytorch_model.safetensors"
 RAW_WEIGHTS = Path("training") / "raw_weights.safetensors"
 STATE = Path("training") / "state.pt"
 
@@ -43,6 +44,10 @@ class Counters:
     best_loss: float | None = None
     best_step: int = 0
     metrics: list[dict[str, float]] = field(default_factory=list)
+    save_seconds: float = 0.0
+    """Time spent writing checkpoints."""
+    saved_bytes: int = 0
+    """Bytes written for them."""
 
 
 def snapshot(weights: Mapping[str, Tensor]) -> Weights:
@@ -57,7 +62,7 @@ def write_model(folder: Path, unet: SemanticUNet, ema: Weights, info: ModelInfo,
         "scheduler": ["diffusers", "DDPMScheduler"],
         "unet": ["isdm", "SemanticUNet"],
     }
-    write_with(folder / "unet" / "diffusion_pytorch_model.safetensors", lambda path: save_file(ema, path))
+    write_with(folder / AVERAGED_WEIGHTS, lambda path: save_file(ema, path))
     write_text(folder / "unet" / "config.json", unet.to_json_string())
     write_text(folder / "scheduler" / "scheduler_config.json", training_scheduler(timesteps).to_json_string())
     write_json(folder / "model_index.json", index)
@@ -71,7 +76,7 @@ def write_raw_weights(folder: Path, weights: Weights) -> None:
 
 def read_raw_weights(folder: Path) -> Weights:
     """Read the weights from which fine-tuning starts; a model without them gives its EMA weights."""
-    for path in (folder / RAW_WEIGHTS, folder / "unet" / "diffusion_pytorch_model.safetensors"):
+    for path in (folder / RAW_WEIGHTS, folder / AVERAGED_WEIGHTS):
         if path.is_file():
             return load_file(path)
     raise ModelError(f"{folder} holds no weights; train the model again.")
@@ -104,7 +109,17 @@ def write_metrics(folder: Path, counters: Counters) -> None:
 
 def weights_fingerprint(folder: Path) -> str:
     """SHA-256 of the model's weights."""
-    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path = folder / AVERAGED_WEIGHTS
     if not path.is_file():
         raise ModelError(f"{folder} holds no weights; train the model again.")
     return sha256_of_file(path)
+
+
+def model_bytes(folder: Path) -> int:
+    """Size of the monitored model on disk: its averaged and its raw weights."""
+    return sum((folder / path).stat().st_size for path in (AVERAGED_WEIGHTS, RAW_WEIGHTS))
+
+
+def state_bytes(folder: Path) -> int:
+    """Size on disk of what a resumed run needs."""
+    return (folder / STATE).stat().st_size

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from isdm.training.savings import checkpoint_savings
 
 MAY_CHANGE = frozenset({"steps", "epochs", "max_time", "patience_steps", "save_interval", "device", "precision"})
 """Options that a resumed run may be given anew: where to stop and what to run on."""
+
+STEPS_TIMED = 8
 
 _DOING = {"train": "Training", "finetune": "Fine-tuning"}
 
@@ -150,6 +152,7 @@ def _fit(
         while run.stop.reason(run.counters) is None:
             loss = run.train_step()
             bar.advance(note=f"loss {loss:.4f}")
+            run.explain_cost()
     run.close_short_run()
     run.save()
     provenance.finish(out, config.plain(), run.counters.seconds)
@@ -199,6 +202,7 @@ class _Run:
         self.ema: Weights = {name: value.detach().clone() for name, value in self.unet.named_parameters()}
         self.best: tuple[Weights, Weights] | None = None  # EMA and raw weights not yet on disk
         self._resume()
+        self.started = replace(self.counters)
         self.clock = Clock()
         self.saved_at = self.counters.seconds
 
@@ -223,6 +227,18 @@ class _Run:
             f"{self.info.image_size[1]}x{self.info.image_size[0]}, {limit}, on {self.device} in "
             f"{str(self.dtype).removeprefix('torch.')}."
         )
+
+    def explain_cost(self) -> None:
+        """After a few steps, say what the run will take."""
+        timed = self.counters.step - self.started.step
+        if timed != STEPS_TIMED:
+            return
+        per_step = (self.counters.seconds - self.started.seconds) / timed
+        left = (self.stop.max_steps - self.counters.step) * per_step
+        line = f"One step takes {per_step:.2f} s; the {self.stop.max_steps:,} steps would take {format_seconds(left)}"
+        if self.stop.max_seconds is not None and self.stop.max_seconds - self.counters.seconds < left:
+            line += f", but max_time ends it after {format_seconds(self.stop.max_seconds)}"
+        say(line + ".")
 
     def train_step(self) -> float:
         """One optimiser step over the next `batch_size` samples; its mean loss."""
@@ -337,10 +353,12 @@ class _Run:
 
     def save(self) -> None:
         """Write the best model if it is new, then where the run stands."""
+        watch = provenance.Stopwatch()
         if self.best is not None:
             ema, raw = self.best
             checkpoint.write_model(self.out, self.unet, ema, self.info, len(self.schedule))
             checkpoint.write_raw_weights(self.out, raw)
+            self.counters.saved_bytes += checkpoint.model_bytes(self.out)
             self.best = None
         checkpoint.write_metrics(self.out, self.counters)
         checkpoint.write_state(
@@ -350,4 +368,6 @@ class _Run:
             self.optimizer,
             self.counters,
         )
+        self.counters.saved_bytes += checkpoint.state_bytes(self.out)
+        self.counters.save_seconds += watch.seconds
         self.saved_at = self.counters.seconds

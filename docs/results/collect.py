@@ -1,0 +1,66 @@
+"""Collect the figures of a finished `isdm run` for publication: small files, no paths, hardware named.
+
+python docs/results/collect.py runs/magnetic-tile docs/results/magnetic-tile-64px
+"""
+
+import json
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from isdm.hardware import describe
+from isdm.provenance import Provenance, read
+from isdm.report.tables import FOREGROUND, architecture_name, gains, summary_table, verdicts
+
+STAGES = ("data", "model", "finetuned", "synthetic", "audit", "study")
+
+
+def main(run: Path, out: Path) -> None:
+    """Copy tables, figures, the audit and the configuration, and write summary.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    report = run / "study" / "report"
+    for path in (report / "tables" / "results.csv", *sorted((report / "figures").glob("*.png"))):
+        shutil.copyfile(path, out / path.name)
+    audit = json.loads((run / "audit" / "audit.json").read_text())
+    (out / "audit.json").write_text(json.dumps(audit, indent=2) + "\n")
+    config = yaml.safe_load((run / "experiment.yaml").read_text())
+    config["data"]["source"] = Path(config["data"]["source"]).name
+    (out / "experiment.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    summary = summary_table(pl.read_parquet(run / "study" / "results.parquet"))
+    records = {stage: record for stage in STAGES if (record := read(run / stage)) is not None}
+    (out / "summary.md").write_text("\n".join(lines(config["name"], audit, summary, records)) + "\n")
+
+
+def lines(name: str, audit: dict[str, Any], summary: pl.DataFrame, records: dict[str, Provenance]) -> list[str]:
+    """The summary as Markdown."""
+    machine = ", ".join(f"{key} {value}" for key, value in describe() if key not in ("GPU",))
+    seconds = ", ".join(f"{stage} {record.seconds:.0f}" for stage, record in records.items())
+    text = [f"# {name}", "", f"Machine: {platform.machine()}; {machine}.", f"Seconds a stage: {seconds}.", ""]
+    text += ["| read by a segmenter trained on real images | mean foreground IoU | share of real |", "|---|---|---|"]
+    for label, iou, share in (
+        ("real held-out images", "real_iou", None),
+        ("synthetic images, their own masks", "synthetic_iou", "agreement"),
+        ("synthetic images, masks of others", "shuffled_iou", "shuffled_agreement"),
+    ):
+        ratio = "1.000" if share is None else f"{audit[share]:.3f}"
+        text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
+    text += ["", "| architecture | real | synthetic | repeats | mean foreground IoU | spread | points |"]
+    text.append("|---|---|---|---|---|---|---|")
+    headline = gains(summary).filter(pl.col("measure") == FOREGROUND).sort("architecture", "num_synthetic_images")
+    for line in headline.iter_rows(named=True):
+        spread = "" if line["spread"] is None else f"{line['spread']:.3f}"
+        gain = "" if line["gain_points"] is None else f"{line['gain_points']:+.1f}"
+        text.append(
+            f"| {architecture_name(line['architecture'])} | {line['num_real_images']} | "
+            f"{line['num_synthetic_images']} | {line['num_repeats']} | {line['mean']:.3f} | {spread} | {gain} |"
+        )
+    return [*text, "", *verdicts(summary)]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
