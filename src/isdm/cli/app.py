@@ -37,6 +37,7 @@ def _options(
     ] = False,
 ) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # what cannot be fetched, isdm says itself, once
 
 
 def main() -> None:

@@ -56,9 +56,9 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     from isdm.synthesis.generate import sample
     from isdm.training.diffusion import finetune, train
 
-    check_encoders(config)
     dataset = import_dataset(config.data, out / "data")
     check_grid(config, len(dataset.require("train")))
+    check_encoders(config)
     write_yaml(out / "experiment.yaml", config.plain())
     train(config.train, dataset, out / "model")
     model = out / "model"
