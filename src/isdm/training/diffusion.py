@@ -214,7 +214,6 @@ class _Run:
         self.ema = {name: state["ema"][name].to(self.device) for name in self.ema}
         self.optimizer.load_state_dict(state["optimizer"])
         self.counters = Counters(**state["counters"])
-        say(f"Going on at step {self.counters.step:,}.")
 
     def explain(self, stage: str) -> None:
         """Say what is about to run and what it will cost."""
@@ -227,6 +226,8 @@ class _Run:
             f"{self.info.image_size[1]}x{self.info.image_size[0]}, {limit}, on {self.device} in "
             f"{str(self.dtype).removeprefix('torch.')}."
         )
+        if self.counters.step:
+            say(f"Going on at step {self.counters.step:,}.")
 
     def explain_cost(self) -> None:
         """After a few steps, say what the run will take."""
