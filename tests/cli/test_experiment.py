@@ -116,6 +116,21 @@ def test_dry_run_lists_the_work_and_writes_nothing(experiment: Path, tmp_path: P
     assert not (tmp_path / "planned").exists()
 
 
+def test_demo_samples_enough_for_its_grid(tmp_path: Path) -> None:
+    from importlib import resources
+
+    from isdm.cli.experiment import check_grid
+    from isdm.cli.run import DEMO_NUM_FRUITS, DEMO_NUM_VIEWS
+    from isdm.data.importing import import_dataset
+
+    write_fruit_source(tmp_path / "source", num_fruits=DEMO_NUM_FRUITS, num_views=DEMO_NUM_VIEWS, size_px=16, seed=0)
+    path = tmp_path / "demo.yaml"
+    path.write_text(resources.files("isdm.cli").joinpath("demo.yaml").read_text("utf-8"))
+    config = read_experiment(path)
+    dataset = import_dataset(config.data, tmp_path / "data")
+    check_grid(config, len(dataset.pairs("train")))
+
+
 def test_seed_goes_to_every_stage(experiment: Path) -> None:
     config = read_experiment(experiment)
     assert config.finetune is not None
