@@ -331,7 +331,9 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
         ("synthetic, masks shuffled", audit.get("shuffled_iou")),
     ]
     return {
-        "segmenter": " with ".join(architecture_name(str(part)) for part in segmenter.values() if part),
+        "segmenter": " with ".join(
+            architecture_name(str(segmenter[part])) for part in ("architecture", "encoder") if segmenter.get(part)
+        ),
         "num_images": audit.get("num_synthetic_images"),
         "ratio": percent(ratio),
         "shuffled": percent(shuffled),
