@@ -33,7 +33,7 @@ def resample(h: Tensor, direction: int) -> Tensor:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation that keeps channels_last fast on the CPU.
 
-    The CPU kernel for channels_last is several times slower backwards than the one for NCHW (see
+    The CPU kernel for channels_last is slower backwards than the one for NCHW (see
     benchmarks/group_norm.py), so there the input is reordered for it and the output back.
     """
 
