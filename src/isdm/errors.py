@@ -2,6 +2,7 @@
 
     IsdmError                   everything a user can mend; the command line prints it without a traceback
     ├── ConfigError             an option: unknown key, value out of range, options that do not go together
+    │   └── UsageError          options that are each valid but contradict one another; exit code 2
     ├── DataError               a dataset: missing mask, sizes that differ, undeclared class, unreadable image
     ├── ModelError              a model folder or checkpoint that cannot be used
     ├── OutputError             an output folder that holds something else
@@ -18,6 +19,10 @@ class IsdmError(Exception):
 
 class ConfigError(IsdmError):
     """An option is unknown, out of range or contradicts another."""
+
+
+class UsageError(ConfigError):
+    """Options that are each valid do not go together: wrong usage of a command."""
 
 
 class DataError(IsdmError):

@@ -65,9 +65,9 @@ def dataset(source: Path, tmp_path: Path) -> Path:
     return import_dataset(build(DataConfig, {"source": source}), tmp_path / "tiles").folder
 
 
-def assert_mendable(outcome: Outcome, *named: str) -> None:
-    """Exit code 1 and a short message that names what is wrong and what to do."""
-    assert outcome.code == 1, outcome.error
+def assert_mendable(outcome: Outcome, *named: str, code: int = 1) -> None:
+    """The exit code (1: to mend, 2: wrong usage) and a short message that names what is wrong and what to do."""
+    assert outcome.code == code, outcome.error
     assert "Error: " in outcome.error
     assert "Traceback" not in outcome.error
     message = outcome.error[outcome.error.index("Error: ") :].strip()
@@ -194,7 +194,9 @@ def test_training_options_out_of_range(
 def test_sampling_options_that_do_not_go_together(isdm: Isdm, tmp_path: Path) -> None:
     options = ("--timesteps", "rescaled", "--sampler", "unipc")
     assert_mendable(
-        isdm("sample", "model", "--data", "tiles", "--out", "synth", *options), "not unipc; use 'respaced'"
+        isdm("sample", "model", "--data", "tiles", "--out", "synth", *options),
+        "not unipc; use 'respaced'",
+        code=2,
     )
     assert files_below(tmp_path) == set()
 

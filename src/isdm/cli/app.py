@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from isdm.cli import data, run, stages
-from isdm.errors import IsdmError
+from isdm.errors import IsdmError, UsageError
 from isdm.version import __version__
 
 app = typer.Typer(
@@ -44,6 +44,9 @@ def main() -> None:
     """Run the command line; exit codes are 0 done, 1 a problem to mend, 2 wrong usage, 130 interrupted."""
     try:
         app()
+    except UsageError as error:
+        _complain(str(error))
+        sys.exit(2)
     except IsdmError as error:
         _complain(str(error))
         sys.exit(1)

@@ -1,0 +1,68 @@
+"""One frozen, validated model per stage; an unknown key is an error that names the nearest known one.
+
+A field's description says what it does and its range; the command line shows the same words.
+"""
+
+from isdm.config.base import Seconds, Size, StageConfig, parse_duration, parse_size
+from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
+from isdm.config.stages import (
+    Arm,
+    AuditConfig,
+    Count,
+    DataConfig,
+    EvaluateConfig,
+    ExperimentConfig,
+    Fit,
+    Layout,
+    Masks,
+    Protocol,
+    SampleConfig,
+    Sampler,
+    SegmenterConfig,
+    Timesteps,
+)
+from isdm.config.training import (
+    Compile,
+    FinetuneConfig,
+    LossWeighting,
+    NoiseScheduleName,
+    Prediction,
+    TrainConfig,
+    TrainingImagesKind,
+    UNetConfig,
+)
+
+__all__ = [
+    "Arm",
+    "AuditConfig",
+    "Compile",
+    "Count",
+    "DataConfig",
+    "EvaluateConfig",
+    "ExperimentConfig",
+    "FinetuneConfig",
+    "Fit",
+    "Layout",
+    "LossWeighting",
+    "Masks",
+    "NoiseScheduleName",
+    "Prediction",
+    "Protocol",
+    "SampleConfig",
+    "Sampler",
+    "Seconds",
+    "SegmenterConfig",
+    "Size",
+    "StageConfig",
+    "Timesteps",
+    "TrainConfig",
+    "TrainingImagesKind",
+    "UNetConfig",
+    "build",
+    "merged",
+    "parse_duration",
+    "parse_settings",
+    "parse_size",
+    "read_yaml",
+    "with_preset",
+]

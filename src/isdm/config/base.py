@@ -1,0 +1,51 @@
+"""What every stage's options share, and values that people write in their own way (sizes, durations)."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt
+from pydantic_core import PydanticCustomError
+
+CONTRADICTION = "contradiction"
+
+
+def contradiction(message: str) -> PydanticCustomError:
+    """The error of options that are each valid but do not go together; the command line calls it wrong usage."""
+    return PydanticCustomError(CONTRADICTION, "{message}", {"message": message})
+
+
+def parse_size(value: object) -> object:
+    """Read `256` or `96x128` (height x width) as (height, width); other values pass on to validation."""
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, str):
+        parts = value.lower().split("x")
+        if len(parts) in (1, 2) and all(part.strip().isdigit() for part in parts):
+            return (int(parts[0]), int(parts[-1]))
+        raise ValueError(f"{value!r} is not a size; write 256 or HEIGHTxWIDTH such as 96x128")
+    return value
+
+
+def parse_duration(value: object) -> object:
+    """Read `90s`, `45m`, `2h` or a number of seconds as seconds; other values pass on to validation."""
+    if isinstance(value, str):
+        units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+        number, unit = (value[:-1], value[-1]) if value[-1:] in units else (value, "s")
+        try:
+            return float(number) * units[unit]
+        except ValueError:
+            raise ValueError(f"{value!r} is not a duration; write 90s, 45m or 2h") from None
+    return value
+
+
+Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(parse_size)]
+Seconds = Annotated[float, BeforeValidator(parse_duration)]
+
+
+class StageConfig(BaseModel):
+    """What every stage's options share: frozen, no unknown keys, defaults validated too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+    def plain(self) -> dict[str, Any]:
+        """Give the options as JSON-ready values, for provenance and comparison."""
+        return self.model_dump(mode="json")
