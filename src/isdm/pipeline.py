@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isdm.config import Sampler, Timesteps
-from isdm.data.dataset import ImageArray, SegmentationClass
+from isdm.data.dataset import SegmentationClass
+from isdm.data.image_files import ImageArray
 from isdm.data.semantic_map import semantic_map
 from isdm.data.transforms import from_model_range
 from isdm.diffusion.samplers import sample_images, sampling_schedule

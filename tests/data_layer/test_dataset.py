@@ -19,10 +19,10 @@ from isdm.data.dataset import (
     SegmentationDataset,
     load_arrays,
     pair_names,
-    read_image,
     write_metadata,
     write_pair,
 )
+from isdm.data.image_files import read_image
 from isdm.errors import DataError
 
 INFO = DatasetInfo(

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from isdm import provenance
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
-from isdm.data.dataset import SegmentationDataset, read_image
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.image_files import read_image
 from isdm.data.layouts import read_source
 from isdm.data.splits import split_sizes
 from isdm.evaluation.rows import make_rows

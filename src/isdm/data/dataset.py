@@ -10,18 +10,17 @@ it. Nothing here needs torch.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from isdm import provenance
+from isdm.data.image_files import ImageArray, MaskArray, read_image, read_mask, size_text, write_png
 from isdm.errors import DataError
 from isdm.files import (
     read_json,
@@ -30,7 +29,6 @@ from isdm.files import (
     sha256_of_json,
     write_json,
     write_text,
-    write_with,
 )
 
 FORMAT_VERSION = 1
@@ -40,9 +38,6 @@ PAIRS_PER_FOLDER = 10_000
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-ImageArray = NDArray[np.uint8]
-MaskArray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -238,46 +233,6 @@ def load_arrays(dataset: SegmentationDataset, pairs: Iterable[Pair]) -> tuple[Im
     return np.stack(images), np.stack(masks)
 
 
-def read_image(path: Path, channels: int) -> ImageArray:
-    """Decode an image file as (H, W, channels) uint8, turned as its EXIF says."""
-    with opened_image(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-            raise DataError(f"{path} has more than 8 bits a channel; convert it to 8 bits first.")
-        array = np.asarray(turned.convert("L" if channels == 1 else "RGB"))
-    return array[:, :, None] if channels == 1 else array
-
-
-def read_mask(path: Path) -> MaskArray:
-    """Decode a mask file of class ids as (H, W) uint8."""
-    with opened_image(path) as mask:
-        if mask.mode not in ("P", "L"):
-            raise DataError(f"{path} has mode {mask.mode}; a mask must hold one class id a pixel (P or L).")
-        return np.asarray(mask)
-
-
-@contextmanager
-def opened_image(path: Path) -> Iterator[Image.Image]:
-    """Open and decode an image; what Pillow cannot read becomes a `DataError` that names the file."""
-    try:
-        image = Image.open(path)
-        image.load()
-        image.getexif()  # damaged orientation data is found here and not by a later caller
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large to be decoded safely ({error}).") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it.") from None
-    with image:
-        yield image
-
-
-def size_text(array: NDArray[Any]) -> str:
-    """Size of an image or mask as people write it: width x height."""
-    return f"{array.shape[1]}x{array.shape[0]}"
-
-
 def check_class_ids(mask: MaskArray, info: DatasetInfo, path: Path) -> None:
     """Refuse a mask with a class id that `info` does not declare."""
     ids = np.unique(mask)
@@ -300,12 +255,8 @@ def write_pair(
 ) -> None:
     """Write an image (H, W, C) and its mask (H, W) as PNG files, each whole or not at all."""
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    _write_png(split_folder / names["image_file_name"], picture)
-    _write_png(split_folder / names["mask_file_name"], palette_image(mask, info))
-
-
-def _write_png(path: Path, image: Image.Image) -> None:
-    write_with(path, lambda aside: image.save(aside, format="PNG"))
+    write_png(split_folder / names["image_file_name"], picture)
+    write_png(split_folder / names["mask_file_name"], palette_image(mask, info))
 
 
 def palette_image(mask: MaskArray, info: DatasetInfo) -> Image.Image:

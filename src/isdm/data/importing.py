@@ -17,17 +17,15 @@ from isdm.data.dataset import (
     IGNORE_INDEX,
     SPLITS,
     DatasetInfo,
-    MaskArray,
     SegmentationClass,
     SegmentationDataset,
     Split,
     check_class_ids,
     pair_names,
-    read_image,
-    size_text,
     write_metadata,
     write_pair,
 )
+from isdm.data.image_files import MaskArray, read_image, size_text
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, class_colours
 from isdm.data.splits import grouped_split, split_sizes

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.data.dataset import IGNORE_INDEX, MAX_CLASSES, MaskArray, opened_image
+from isdm.data.dataset import IGNORE_INDEX, MAX_CLASSES
+from isdm.data.image_files import MaskArray, opened_image
 from isdm.data.layouts.source import class_colours
 from isdm.errors import DataError
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from isdm.config import Fit
-from isdm.data.dataset import IGNORE_INDEX, ImageArray, MaskArray
+from isdm.data.dataset import IGNORE_INDEX
+from isdm.data.image_files import ImageArray, MaskArray
 
 
 def fit_pair(

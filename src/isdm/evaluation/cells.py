@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from isdm.config import EvaluateConfig
-from isdm.data.dataset import DatasetInfo, MaskArray, palette_image
+from isdm.data.dataset import DatasetInfo, palette_image
+from isdm.data.image_files import MaskArray
 from isdm.evaluation.rows import Row, subset
 from isdm.files import read_json, write_json, write_with
 from isdm.hardware import select_device, select_dtype

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from isdm.data.dataset import DatasetInfo, ImageArray, MaskArray, palette_image
+from isdm.data.dataset import DatasetInfo, palette_image
+from isdm.data.image_files import ImageArray, MaskArray
 from isdm.evaluation.cells import NUM_SHOWN_PREDICTIONS, Cell, StudyData, read_cell
 from isdm.files import write_json, write_with
 from isdm.metrics.segmentation import mean_foreground_iou

@@ -7,7 +7,7 @@ from torchvision.transforms.v2.functional import affine, horizontal_flip
 from torchvision.tv_tensors import Mask
 
 from isdm.config import Masks
-from isdm.data.dataset import MaskArray
+from isdm.data.image_files import MaskArray
 
 MOST_DEGREES = 15.0
 MOST_SHIFT = 0.08

@@ -13,7 +13,8 @@ from torchvision.tv_tensors import Image as ImageTensor
 from torchvision.tv_tensors import Mask as MaskTensor
 
 from isdm.config import SegmenterConfig
-from isdm.data.dataset import IGNORE_INDEX, ImageArray, MaskArray
+from isdm.data.dataset import IGNORE_INDEX
+from isdm.data.image_files import ImageArray, MaskArray
 from isdm.hardware import autocast, select_device, select_dtype
 from isdm.metrics.segmentation import count_pixels, mean_foreground_iou
 from isdm.models.segmenters import Segmenter, build_segmenter

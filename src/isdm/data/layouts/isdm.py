@@ -3,7 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from isdm.data.dataset import SegmentationDataset, read_mask
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.image_files import read_mask
 from isdm.data.layouts.source import Source, SourcePair
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isdm.data.dataset import MaskArray, read_mask
+from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.layouts.source import Source, SourcePair
 
 KINDS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven")
