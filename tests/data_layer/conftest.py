@@ -52,6 +52,15 @@ def fruit_source(tmp_path: Path, put: Callable[..., Path], noise: Callable[..., 
 
 
 @pytest.fixture
+def four_classes(tmp_path: Path, put: Callable[..., Path], noise: Callable[..., np.ndarray]) -> Path:
+    """One image whose mask has the rows 0, 1, 2, 3 and 255."""
+    put("source/images/a.png", noise(0, 5, 4, 3))
+    put("source/masks/a.png", np.array([0, 1, 2, 3, 255])[:, None].repeat(4, axis=1))
+    (tmp_path / "source" / "classes.txt").write_text("belt\nmould\nblemish\nstain\n")
+    return tmp_path / "source"
+
+
+@pytest.fixture
 def hashes() -> Callable[[Path], dict[str, str]]:
     """Hash every file below a folder."""
 
