@@ -100,6 +100,39 @@ def test_kept_gamma_and_beta_change_nothing(budget: int) -> None:
     assert conditions.over_budget == (budget == 200_000)
 
 
+def test_size_that_is_no_multiple_is_padded_with_nothing() -> None:
+    """The padding is zeros in image and map, and the result is cut back to the image."""
+    unet, inputs = formula_unet(), formula_inputs()
+    cut = {"x_t": inputs["x_t"][:, :, :15, :13], "semantic_map": inputs["semantic_map"][:, :, :15, :13]}
+    padded = {name: torch.nn.functional.pad(value, (0, 1, 0, 1)) for name, value in cut.items()}
+    with torch.no_grad():
+        output = unet(cut["x_t"], inputs["t"], cut["semantic_map"])
+        assert output.shape == (2, 6, 15, 13)
+        assert torch.equal(output, unet(padded["x_t"], inputs["t"], padded["semantic_map"])[:, :, :15, :13])
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    inputs = formula_inputs()
+
+    def gradients(recompute: bool) -> list[torch.Tensor]:
+        unet = formula_unet().train()
+        if recompute:
+            unet.enable_gradient_checkpointing()
+        unet(**inputs).square().mean().backward()
+        return [parameter.grad for parameter in unet.parameters() if parameter.grad is not None]
+
+    for ours, expected in zip(gradients(True), gradients(False), strict=True):
+        assert torch.allclose(ours, expected, atol=1e-7)
+
+
+def test_first_level_of_half_width() -> None:
+    """The published network for 512x512 images: multipliers 0.5, 1, 1, 2, 2, 4, 4."""
+    unet = formula_unet(base_channels=64, channel_multipliers=(0.5, 1), spade_channels=8)
+    assert unet.stem.out_channels == 32
+    assert unet.time_embedding[0].in_features == 64
+    assert unet(**formula_inputs()).shape == (2, 6, 16, 16)
+
+
 def test_channels_last_gives_the_same_numbers() -> None:
     unet, inputs = formula_unet(), formula_inputs()
     with torch.no_grad():

@@ -18,7 +18,7 @@ class UNetConfig(StageConfig):
 
     base_channels: int = Field(64, ge=8, multiple_of=2)
     """Width of the first level, a multiple of `norm_groups`."""
-    channel_multipliers: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1)
+    channel_multipliers: tuple[int | float, ...] = Field((1, 2, 3, 4), min_length=1)
     """Width of each level as a multiple of `base_channels`; every level after the first halves the size."""
     num_res_blocks: int = Field(2, ge=1)
     """Residual blocks a level in the encoder; the decoder has one more."""

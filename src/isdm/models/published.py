@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from isdm.errors import ModelError
+from isdm.models.state_files import UnreadableStateError, load_plain_tensors
 
 StateDict = dict[str, Tensor]
 
@@ -38,12 +38,12 @@ def load_published_state(path: Path) -> StateDict:
         ModelError: when the file is missing or is not a dict of tensors.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain_tensors(path)
     except FileNotFoundError:
         raise ModelError(f"{path} does not exist.") from None
-    except Exception as error:  # torch raises whatever the damaged or hostile pickle led to
+    except UnreadableStateError as reason:
         raise ModelError(
-            f"{path} cannot be read as a checkpoint of plain tensors ({type(error).__name__}); give the model or "
+            f"{path} cannot be read as a checkpoint of plain tensors ({reason}); give the model or "
             f"EMA file of the published code."
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -59,7 +59,7 @@ def unet_options(state: StateDict, published_config: Mapping[str, Any]) -> dict[
     Widths, depth, attention and classes are read off the tensors; the head width and the image size (which
     the file does not hold) come from `published_config` (keys as in the published code).
     """
-    base = state["input_blocks.0.0.weight"].shape[0]
+    base = state["time_embed.0.weight"].shape[1]  # the first level may be half as wide
     width, down, attention = [], [], []
     for index in range(1, _count(state, "input_blocks")):
         prefix = f"input_blocks.{index}"
@@ -84,7 +84,7 @@ def unet_options(state: StateDict, published_config: Mapping[str, Any]) -> dict[
         "in_channels": state["input_blocks.0.0.weight"].shape[1],
         "num_classes": state["middle_block.0.in_norm.mlp_shared.0.weight"].shape[1],
         "base_channels": base,
-        "channel_multipliers": tuple(width[position] // base for position in first_of_level),
+        "channel_multipliers": tuple(_multiple(width[position], base) for position in first_of_level),
         "num_res_blocks": num_res_blocks,
         "attention_downsamplings": tuple(
             2**level for level, position in enumerate(first_of_level) if attention[position]
@@ -92,6 +92,10 @@ def unet_options(state: StateDict, published_config: Mapping[str, Any]) -> dict[
         "attention_head_channels": head_channels,
         "spade_channels": state["middle_block.0.in_norm.mlp_shared.0.weight"].shape[0],
     }
+
+
+def _multiple(width: int, base: int) -> float:
+    return width // base if width % base == 0 else width / base
 
 
 def _count(state: StateDict, prefix: str) -> int:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from isdm.errors import ConfigError, WeightsUnavailableError
+from isdm.models.state_files import UnreadableStateError, load_plain_tensors
 
 SIZE_DIVISOR = 32
 PACKAGED_ENCODER = "timm-tf_efficientnet_lite0"
@@ -126,8 +127,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged or hostile pickle led to
-        raise WeightsUnavailableError(f"{path} cannot be read as weights ({type(error).__name__}).") from None
+        state = load_plain_tensors(path)
+    except UnreadableStateError as reason:
+        raise WeightsUnavailableError(f"{path} cannot be read as weights ({reason}).") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isdm.models.layers import GroupNorm, TimeScaleShift, resample, zero_initialised
+from isdm.models.patterns import Patterns, find_patterns, look_up
 
 Resize = Literal["nearest", "area"]
 
@@ -13,16 +14,22 @@ Resize = Literal["nearest", "area"]
 class Conditions:
     """A batch of semantic maps as the SPADE layers ask for it.
 
-    The map is resized once for each size of feature map. gamma and beta do not depend on t: those that fit
-    into `budget_bytes` are kept, so that sampling computes them once for a mask and not once a step.
+    The map is resized once for each size of feature map. Two exact savings are made here: gamma and beta do
+    not depend on t, so those that fit into `budget_bytes` are kept, and sampling computes them once for a mask
+    and not once a step; and where masks are flat they are computed once for each distinct neighbourhood
+    (`isdm.models.patterns`).
     """
 
-    def __init__(self, semantic_map: Tensor, resize: Resize, budget_bytes: int = 0) -> None:
+    def __init__(
+        self, semantic_map: Tensor, resize: Resize, budget_bytes: int = 0, share_patterns: bool = False
+    ) -> None:
         self._semantic_map = semantic_map
         self._resize = resize
         self._maps: dict[tuple[int, ...], Tensor] = {}
+        self._patterns: dict[tuple[int, ...], Patterns | None] = {}
         self._modulations: dict[int, tuple[Tensor, Tensor]] = {}
         self._budget_bytes = budget_bytes
+        self._share_patterns = share_patterns
         self.over_budget = False
 
     def at_size_of(self, h: Tensor) -> Tensor:
@@ -34,12 +41,26 @@ class Conditions:
             self._maps[size] = full if same else F.interpolate(full, size=size, mode=self._resize)
         return self._maps[size]
 
+    def patterns_at_size_of(self, h: Tensor) -> Patterns | None:
+        """The distinct neighbourhoods at the size of `h`; None where sharing them would not pay."""
+        if not self._share_patterns:
+            return None
+        size = tuple(h.shape[2:])
+        if size not in self._patterns:
+            found = find_patterns(self.at_size_of(h))
+            self._patterns[size] = found if found.are_worthwhile else None
+        return self._patterns[size]
+
     def modulation(self, layer: "Spade", h: Tensor) -> tuple[Tensor, Tensor]:
         """gamma and beta of a layer, each (N, C, H', W'), kept ones where there are."""
         kept = self._modulations.get(id(layer))
         if kept is not None:
             return kept
-        gamma, beta = layer.gamma_and_beta(self.at_size_of(h))
+        patterns = self.patterns_at_size_of(h)
+        if patterns is None:
+            gamma, beta = layer.gamma_and_beta(self.at_size_of(h))
+        else:
+            gamma, beta = layer.gamma_and_beta_by_patterns(patterns)
         if self._budget_bytes:
             self._budget_bytes -= gamma.nbytes + beta.nbytes
             self.over_budget = self.over_budget or self._budget_bytes <= 0
@@ -64,6 +85,16 @@ class Spade(nn.Module):
         """Scale and shift, each (N, C, H, W), for maps (N, K, H, W) of the feature map's size."""
         hidden = F.relu(self.shared(semantic_map))  # (N, hidden, H, W)
         return self.to_gamma(hidden), self.to_beta(hidden)
+
+    def gamma_and_beta_by_patterns(self, patterns: Patterns) -> tuple[Tensor, Tensor]:
+        """The same for the distinct neighbourhoods of those maps, looked up for every pixel."""
+        # fmt: off
+        hidden = F.conv2d(patterns.maps, self.shared.weight, self.shared.bias)   # (U, hidden, 3, 3)
+        hidden = (F.relu(hidden) * patterns.inside).flatten(1)                   # (U, hidden * 9)
+        gamma = F.linear(hidden, self.to_gamma.weight.flatten(1), self.to_gamma.bias)  # (U, C)
+        beta = F.linear(hidden, self.to_beta.weight.flatten(1), self.to_beta.bias)     # (U, C)
+        # fmt: on
+        return look_up(gamma, patterns.index), look_up(beta, patterns.index)
 
     def forward(self, h: Tensor, conditions: Conditions) -> Tensor:
         """Modulate `h` (N, C, H, W)."""

@@ -19,6 +19,8 @@ class Encoded(NamedTuple):
     h: Tensor
     skips: list[Tensor]
     embedding: Tensor
+    size: tuple[int, int]
+    """Height and width of the image, before padding."""
 
 
 class EncoderBlock(nn.Module):
@@ -54,8 +56,8 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
     Args:
         in_channels: channels C of the images.
         num_classes: channels K of the semantic map.
-        base_channels: width of the first level.
-        channel_multipliers: width of each level as a multiple of `base_channels`.
+        base_channels: the width that the levels' widths are multiples of.
+        channel_multipliers: width of each level as a multiple of `base_channels`; 0.5 is half of it.
         num_res_blocks: residual blocks a level in the encoder; the decoder has one more.
         attention_downsamplings: levels with self-attention, by how many times smaller they are.
         attention_head_channels: channels of one attention head.
@@ -65,13 +67,15 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         dropout: dropout in the residual blocks.
     """
 
+    _supports_gradient_checkpointing = True  # diffusers' enable_gradient_checkpointing() then works
+
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         in_channels: int = 3,
         num_classes: int = 2,
         base_channels: int = 64,
-        channel_multipliers: tuple[int, ...] = (1, 2, 3, 4),
+        channel_multipliers: tuple[float, ...] = (1, 2, 3, 4),
         num_res_blocks: int = 2,
         attention_downsamplings: tuple[int, ...] = (8, 16, 32),
         attention_head_channels: int = 64,
@@ -81,8 +85,11 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
+        self.share_patterns = True
         embedding_channels = 4 * base_channels
-        last_level = len(channel_multipliers) - 1
+        widths = [int(multiplier * base_channels) for multiplier in channel_multipliers]
+        last_level = len(widths) - 1
 
         block_options: dict[str, Any] = {
             "embedding_channels": embedding_channels,
@@ -103,14 +110,14 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Linear(embedding_channels, embedding_channels),
         )
-        channels = base_channels
+        channels = widths[0]
         self.stem = nn.Conv2d(in_channels, channels, 3, padding=1)
         skip_channels = [channels]
         self.encoder = nn.ModuleList()
-        for level, multiplier in enumerate(channel_multipliers):
+        for level, width in enumerate(widths):
             for _ in range(num_res_blocks):
-                block = ResBlock(channels, multiplier * base_channels, **block_options)
-                channels = multiplier * base_channels
+                block = ResBlock(channels, width, **block_options)
+                channels = width
                 self.encoder.append(EncoderBlock(block, attention_at(level, channels)))
                 skip_channels.append(channels)
             if level < last_level:
@@ -125,12 +132,10 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             ]
         )
         self.decoder = nn.ModuleList()
-        for level, multiplier in reversed(list(enumerate(channel_multipliers))):
+        for level, width in reversed(list(enumerate(widths))):
             for index in range(num_res_blocks + 1):
-                spade_block = SpadeResBlock(
-                    channels + skip_channels.pop(), multiplier * base_channels, **mask_options
-                )
-                channels = multiplier * base_channels
+                spade_block = SpadeResBlock(channels + skip_channels.pop(), width, **mask_options)
+                channels = width
                 up = None
                 if level > 0 and index == num_res_blocks:
                     up = SpadeResBlock(channels, channels, direction=+1, **mask_options)
@@ -140,40 +145,45 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def size_divisor(self) -> int:
-        """What height and width must be a multiple of: the downsampling of the lowest level."""
+        """What height and width are padded to a multiple of: the downsampling of the lowest level."""
         return cast("int", 2 ** (len(self.config.channel_multipliers) - 1))
 
     def encode(self, x_t: Tensor, t: Tensor) -> Encoded:
         """Encode the noisy image `x_t` (N, C, H, W) at time `t` (N,) float32."""
         embedding = timestep_embedding(t, self.config.base_channels).to(self.dtype)
         embedding = self.time_embedding(embedding)  # (N, 4 * base)
-        h = self.stem(x_t.to(self.dtype))  # (N, base, H, W)
+        h = self.stem(self._padded(x_t.to(self.dtype)))  # (N, base, H, W)
         skips = [h]
         for block in self.encoder:
-            h = block(h, embedding)  # (N, C_level, H / 2^level, W / 2^level)
+            h = self._run(block, h, embedding)  # (N, C_level, H / 2^level, W / 2^level)
             skips.append(h)
-        return Encoded(h, skips, embedding)
+        height, width = x_t.shape[2:]
+        return Encoded(h, skips, embedding, (height, width))
 
     def conditions(self, semantic_map: Tensor, budget_bytes: int = 0) -> Conditions:
         """Prepare semantic maps (N, K, H, W) for `decode`; see `Conditions` for the budget."""
-        return Conditions(semantic_map.to(self.dtype), self.config.spade_resize, budget_bytes)
+        padded = self._padded(semantic_map.to(self.dtype))
+        # On a GPU sorting the neighbourhoods and summing their gradients would cost what it saves.
+        share_patterns = self.share_patterns and padded.device.type == "cpu"
+        return Conditions(padded, self.config.spade_resize, budget_bytes, share_patterns)
 
     def decode(self, encoded: Encoded, conditions: Conditions) -> Tensor:
         """Decode under the masks; returns (N, 2C, H, W)."""
-        h, skips, embedding = encoded
+        h, skips, embedding, (height, width) = encoded
         first, attention, second = self.middle
-        h = second(attention(first(h, embedding, conditions)), embedding, conditions)
+        h = self._run(first, h, embedding, conditions)
+        h = self._run(second, attention(h), embedding, conditions)
         remaining = list(skips)
         for block in self.decoder:
-            h = block(torch.cat([h, remaining.pop()], dim=1), embedding, conditions)
+            h = self._run(block, torch.cat([h, remaining.pop()], dim=1), embedding, conditions)
         output: Tensor = self.out_conv(F.silu(self.out_norm(h)))
-        return output
+        return output[:, :, :height, :width]
 
     def forward(self, x_t: Tensor, t: Tensor, semantic_map: Tensor) -> Tensor:
-        """Predict eps and the raw variance v.
+        """Predict eps (or what else the model was trained to predict) and the raw variance v.
 
         Args:
-            x_t: (N, C, H, W), noisy images; height and width multiples of `size_divisor`.
+            x_t: (N, C, H, W), noisy images of any size.
             t: (N,) float32 on the scale of the 1000 original timesteps, not necessarily whole.
             semantic_map: (N, K, H, W) one-hot; all zero is the null map.
 
@@ -181,3 +191,15 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             (N, 2C, H, W): eps, then v.
         """
         return self.decode(self.encode(x_t, t), self.conditions(semantic_map))
+
+    def _padded(self, tensor: Tensor) -> Tensor:
+        """Zeros below and to the right up to a multiple of `size_divisor`: to a convolution, more border."""
+        height, width = tensor.shape[2:]
+        bottom, right = -height % self.size_divisor, -width % self.size_divisor
+        return F.pad(tensor, (0, right, 0, bottom)) if bottom or right else tensor
+
+    def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
+        """Run a block; with gradient checkpointing its activations are recomputed in the backward pass."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return cast("Tensor", self._gradient_checkpointing_func(block, *inputs))
+        return cast("Tensor", block(*inputs))
