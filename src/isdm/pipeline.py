@@ -173,7 +173,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             on_step: called after every step.
 
         Returns:
-            (N, H, W, C) uint8.
+            (N, H, W, C) uint8, or uint16 where the model paints 16 bits.
         """
         assert self.info is not None, "a pipeline made by hand needs its ModelInfo"
         check_masks(masks, self.info, self.unet.size_divisor)
@@ -204,7 +204,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if conditions.over_budget and not self._said_over_budget:
             self._said_over_budget = True
             say("SPADE's gamma and beta do not all fit into a quarter of the free memory; a smaller batch is faster.")
-        return from_model_range(images)
+        return from_model_range(images, self.info.bit_depth)
 
 
 def channels_last(tensor: Tensor) -> Tensor:

@@ -222,7 +222,7 @@ def test_a_colour_mask_is_refused(folder: Path) -> None:
 
 def test_an_image_of_16_bits_is_refused(folder: Path) -> None:
     Image.fromarray(np.full((6, 5), 40_000, np.uint16)).save(folder / "train" / "images" / "train0.png")
-    with pytest.raises(DataError, match=r"train0\.png has more than 8 bits a channel"):
+    with pytest.raises(DataError, match=r"train0\.png has 16 bits a channel but the dataset has 8"):
         load_first(folder)
 
 
@@ -256,7 +256,8 @@ def test_a_folder_without_dataset_json_is_refused_with_the_command_to_make_one(t
     [
         ({"format_version": 2}, r"format version 2; .* Install a newer isdm"),
         ({"channels": 4}, "4 channels of 8 bits"),
-        ({"bit_depth": 16}, "3 channels of 16 bits"),
+        ({"bit_depth": 16}, r"3 channels of 16 bits; grey images \(1\) of 8 or 16 bits"),
+        ({"channels": 1, "bit_depth": 12}, "1 channels of 12 bits"),
         ({"classes": [{"id": 0, "name": "a", "colour": [0, 0, 0]}]}, r"class ids are \[0\]"),
         ({"classes": [{"id": 1, "name": "a", "colour": [0, 0]}]}, "lacks or misstates"),
         ({"classes": None}, "lacks or misstates"),

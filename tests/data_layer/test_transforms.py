@@ -30,6 +30,20 @@ def test_all_256_values_come_back_exactly(channels: int) -> None:
     np.testing.assert_array_equal(from_model_range(x_start), images)
 
 
+def test_all_65536_values_come_back_exactly() -> None:
+    images = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256, 1)
+    x_start = to_model_range(images, 16)
+    assert (x_start.min(), x_start.max()) == (-1, 1)
+    back = from_model_range(x_start, 16)
+    assert back.dtype == np.uint16
+    np.testing.assert_array_equal(back, images)
+
+
+def test_8_bits_in_a_model_of_16_are_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="uint8 images are not of 16 bits"):
+        to_model_range(np.zeros((1, 2, 2, 1), np.uint8), 16)
+
+
 def test_channels_and_places_are_kept() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 3), np.uint8)
     x_start = to_model_range(images)
@@ -107,3 +121,35 @@ def test_the_null_map_is_zero_which_is_not_class_zero() -> None:
     background = semantic_map(torch.zeros(1, 2, 2), 3)
     assert torch.equal(null_map(background), torch.zeros(1, 3, 2, 2))
     assert not torch.equal(null_map(background), background)
+
+
+WIDE_EDGE = np.repeat(np.repeat([[0, 65535]], 8, axis=1), 12, axis=0).astype(np.uint16)[:, :, None]
+"""Black left, white right: bicubic overshoots on both sides of the edge."""
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("size", [(18, 24), (24, 18), (5, 7), (1, 1)])
+def test_16_bits_are_resampled_like_8_and_never_overflow(fit: Fit, size: tuple[int, int]) -> None:
+    mask = np.zeros(WIDE_EDGE.shape[:2], np.uint8)
+    wide, wide_mask = fit_pair(WIDE_EDGE, mask, size, fit)
+    narrow, narrow_mask = fit_pair((WIDE_EDGE // 257).astype(np.uint8), mask, size, fit)
+    assert (wide.dtype, wide.shape) == (np.uint16, (*size, 1))
+    assert np.abs(wide / 257 - narrow).max() <= 1
+    np.testing.assert_array_equal(wide_mask, narrow_mask)
+
+
+@pytest.mark.parametrize("size", [(18, 24), (24, 18), (5, 7)])
+def test_16_bits_are_resampled_as_another_library_does(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).choice([0, 40_000, 65_535], (12, 16, 1)).astype(np.uint16)
+    wide, _ = fit_pair(image, np.zeros((12, 16), np.uint8), size, "stretch")
+    tensor = torch.from_numpy(image[None, :, :, 0].astype(np.float64))[None]
+    expected = torch.nn.functional.interpolate(tensor, size, mode="bicubic", antialias=True)[0, 0]
+    assert expected.max() > 65535.5 or size == (5, 7), "edges overshoot"
+    assert np.abs(wide[:, :, 0] - expected.clamp(0, 65535).round().numpy()).max() <= 1
+
+
+def test_16_bits_are_finer_than_8() -> None:
+    """A ramp of 300 steps within one step of 8 bits stays a ramp."""
+    ramp = (30_000 + np.arange(300) % 257).astype(np.uint16)[None, :, None].repeat(4, axis=0)
+    fitted, _ = fit_pair(ramp, np.zeros((4, 300), np.uint8), (4, 150), "stretch")
+    assert len(np.unique(fitted)) > 100

@@ -17,7 +17,7 @@ from rich.table import Table
 from isdm import provenance
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
 from isdm.data.dataset import SegmentationDataset
-from isdm.data.image_files import read_image
+from isdm.data.image_files import read_picture
 from isdm.data.layouts import read_source
 from isdm.data.splits import split_sizes
 from isdm.evaluation.rows import make_rows
@@ -80,7 +80,7 @@ def _shape(config: DataConfig, data: Path) -> Shape:
         image, _ = dataset.load(pairs[0])
         return Shape((image.shape[0], image.shape[1]), image.shape[2], dataset.info.num_classes, len(pairs))
     _, source = read_source(config.source, config.layout)
-    image = read_image(source.pairs[0].image, 3)
+    image = read_picture(source.pairs[0].image)
     grey = bool((image == image[:, :, :1]).all())
     size = config.size or (image.shape[0], image.shape[1])
     sizes = split_sizes(len(source.pairs), config.test, config.validation)

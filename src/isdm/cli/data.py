@@ -69,7 +69,8 @@ def describe(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -
         pixels = count_classes(opened, pairs)
         shares = (f"{count / max(pixels.sum(), 1):.2%}" for count in pixels)
         table.add_row(split, str(len(pairs)), str(len({pair.group for pair in pairs})), *shares)
-    Console().print(f"{info.name}: {'grey' if info.channels == 1 else 'RGB'}, {info.num_classes} classes")
+    kind = f"{'grey' if info.channels == 1 else 'RGB'} of {info.bit_depth} bits"
+    Console().print(f"{info.name}: {kind}, {info.num_classes} classes")
     Console().print(table)
 
 

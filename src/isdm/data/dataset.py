@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from isdm import provenance
-from isdm.data.image_files import ImageArray, MaskArray, read_image, read_mask, size_text, write_png
+from isdm.data.image_files import ImageArray, MaskArray, as_picture, read_image, read_mask, size_text, write_png
 from isdm.errors import DataError
 from isdm.files import (
     read_json,
@@ -58,6 +58,7 @@ class DatasetInfo:
     channels: int = 3
     """1 for grey images, 3 for RGB."""
     bit_depth: int = 8
+    """8, or 16 for grey images."""
     ignore_index: int = IGNORE_INDEX
     source: dict[str, Any] = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +68,11 @@ class DatasetInfo:
     def num_classes(self) -> int:
         """Number of classes, background included."""
         return len(self.classes)
+
+    @property
+    def image_dtype(self) -> np.dtype[np.uint8 | np.uint16]:
+        """Type of the decoded images' values."""
+        return np.dtype(np.uint8 if self.bit_depth == 8 else np.uint16)
 
     def write(self, folder: Path) -> None:
         """Write `dataset.json`."""
@@ -109,10 +115,10 @@ class DatasetInfo:
         if [entry.id for entry in classes] != list(range(len(classes))) or len(classes) < 2:
             ids = [entry.id for entry in classes]
             raise DataError(f"{path}: class ids are {ids}; they must be 0, 1, 2, … and at least two.")
-        if info.channels not in (1, 3) or info.bit_depth != 8:
+        if (info.channels, info.bit_depth) not in ((1, 8), (1, 16), (3, 8)):
             raise DataError(
-                f"{path}: {info.channels} channels of {info.bit_depth} bits; grey (1) or RGB (3) images of "
-                f"8 bits can be used."
+                f"{path}: {info.channels} channels of {info.bit_depth} bits; grey images (1) of 8 or 16 bits or RGB "
+                f"images (3) of 8 bits can be used: import the dataset again."
             )
         return info
 
@@ -129,6 +135,14 @@ class Pair:
     image: Path
     mask: Path
     metadata: Mapping[str, Any]
+    split_folder: Path = Path()
+    """Folder that the names in `metadata` start from."""
+
+    @property
+    def instances(self) -> Path | None:
+        """File of the instance map, where there is one."""
+        name = self.metadata.get("instance_file_name")
+        return None if name is None else self.split_folder / name
 
     @property
     def stem(self) -> str:
@@ -183,7 +197,7 @@ class SegmentationDataset:
                 if not file.resolve().is_relative_to(path.parent.resolve()):
                     raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
             if line.get("kept", True):
-                pairs.append(Pair(image, mask, line))
+                pairs.append(Pair(image, mask, line, path.parent))
         return pairs
 
     def require(self, split: Split) -> list[Pair]:
@@ -194,8 +208,8 @@ class SegmentationDataset:
         return pairs
 
     def load(self, pair: Pair) -> tuple[ImageArray, MaskArray]:
-        """Decode a pair: image (H, W, C) uint8, mask (H, W) uint8 class ids; both checked."""
-        image, mask = read_image(pair.image, self.info.channels), read_mask(pair.mask)
+        """Decode a pair: image (H, W, C) uint8 or uint16, mask (H, W) uint8 class ids; both checked."""
+        image, mask = read_image(pair.image, self.info.channels, self.info.bit_depth), read_mask(pair.mask)
         if image.shape[:2] != mask.shape:
             raise DataError(
                 f"{pair.image} is {size_text(image)} but {pair.mask} is {size_text(mask)}; they must agree."
@@ -214,7 +228,7 @@ class SegmentationDataset:
 
 
 def load_arrays(dataset: SegmentationDataset, pairs: Iterable[Pair]) -> tuple[ImageArray, MaskArray]:
-    """Decode pairs of one common size: images (N, H, W, C) uint8 and masks (N, H, W) uint8.
+    """Decode pairs of one common size: images (N, H, W, C) uint8 or uint16 and masks (N, H, W) uint8.
 
     Raises:
         DataError: when the images are not all of one size.
@@ -254,8 +268,8 @@ def write_pair(
     split_folder: Path, names: Mapping[str, str], image: ImageArray, mask: MaskArray, info: DatasetInfo
 ) -> None:
     """Write an image (H, W, C) and its mask (H, W) as PNG files, each whole or not at all."""
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    write_png(split_folder / names["image_file_name"], picture)
+    assert image.dtype == info.image_dtype, f"{image.dtype} in a dataset of {info.bit_depth} bits"
+    write_png(split_folder / names["image_file_name"], as_picture(image))
     write_png(split_folder / names["mask_file_name"], palette_image(mask, info))
 
 

@@ -25,7 +25,8 @@ from isdm.data.dataset import (
     write_metadata,
     write_pair,
 )
-from isdm.data.image_files import MaskArray, read_image, size_text
+from isdm.data.image_files import MaskArray, read_picture, size_text
+from isdm.data.image_rules import ImageFacts, ImageRule
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, class_colours
 from isdm.data.splits import grouped_split, split_sizes
@@ -58,25 +59,28 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         return SegmentationDataset(out)
     source = _with_groups(source, config.group_by)
     classes, table = _classes(source, config)
-    channels, class_pixels = _check_all(source, classes, table)
+    images, class_pixels = _check_all(source, classes, table)
     source, class_pixels = _limit_defect_free(source, class_pixels, config)
     splits = _splits(source, class_pixels, config)
     info = DatasetInfo(
         name=out.resolve().name,
         classes=classes,
-        channels=channels,
-        source={"layout": layout, "folder": config.source.resolve().name, "notes": source.notes},
+        channels=images.channels,
+        bit_depth=images.bit_depth,
+        source={"layout": layout, "folder": config.source.resolve().name, "notes": [*source.notes, *images.notes]},
         split={"by": "group", "seed": config.seed, **dict(Counter(splits))},
     )
     _remove_stale_asides(out)
     with written_aside(out) as aside:
         provenance.begin(aside, "data import", config.plain(), inputs)
-        _write_all(aside, source, splits, info, table, config)
+        _write_all(aside, source, splits, info, images, table, config)
         provenance.finish(aside, config.plain(), watch.seconds)
         if out.is_dir():
             out.rmdir()  # `check` let only an empty folder pass
     for note in source.notes:
         say(f"Masks: {note}.")
+    for note in images.notes:
+        say(f"Images: {note}.")
     return SegmentationDataset(out)
 
 
@@ -132,17 +136,18 @@ def _require_class(name: str, known: Sequence[str], option: str) -> None:
 
 def _check_all(
     source: Source, classes: tuple[SegmentationClass, ...], table: NDArray[np.uint8]
-) -> tuple[int, NDArray[np.int64]]:
-    """Open every pair; give the number of channels and the pixels (N, K) of each class."""
+) -> tuple[ImageRule, NDArray[np.int64]]:
+    """Open every pair; give how to read the images and the pixels (N, K) of each class."""
     problems = list(source.problems)
     declared = DatasetInfo("", tuple(SegmentationClass(i, n, (0, 0, 0)) for i, n in enumerate(source.class_names)))
-    grey = True
+    facts, images = ImageFacts(), ImageRule(1, 8, 8)
     pixels = np.zeros((len(source.pairs), len(classes)), np.int64)
     stems: Counter[tuple[Split | None, str]] = Counter()
     for index, pair in enumerate(track(source.pairs, "Checking pairs", total=len(source.pairs), unit="pairs")):
         stems[(pair.split, pair.stem)] += 1
         try:
-            image = read_image(pair.image, 3)
+            image = read_picture(pair.image)
+            facts.add(pair.image, image)
             mask = pair.load_mask()
             if image.shape[:2] != mask.shape:
                 raise DataError(
@@ -153,17 +158,20 @@ def _check_all(
             if str(error) not in problems:
                 problems.append(str(error))
             continue
-        grey = grey and bool((image == image[:, :, :1]).all())
         pixels[index] = np.bincount(table[mask].ravel(), minlength=256)[: len(classes)]
     problems += [
         f"the name {stem!r} occurs {n} times; file stems must differ" for (_, stem), n in stems.items() if n > 1
     ]
+    try:
+        images = facts.rule(source.used_bits)
+    except DataError as error:
+        problems.append(str(error))
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:MOST_PROBLEMS_SHOWN])
         more = len(problems) - MOST_PROBLEMS_SHOWN
         tail = f"\n  … and {more} more" if more > 0 else ""
         raise DataError(f"{len(problems)} problem(s) in the source; nothing was written:\n{shown}{tail}")
-    return (1 if grey else 3), pixels
+    return images, pixels
 
 
 def _limit_defect_free(
@@ -223,6 +231,7 @@ def _write_all(
     source: Source,
     splits: Sequence[Split],
     info: DatasetInfo,
+    images: ImageRule,
     table: NDArray[np.uint8],
     config: DataConfig,
 ) -> None:
@@ -230,7 +239,7 @@ def _write_all(
     totals = Counter(splits)
     rows = list(zip(source.pairs, splits, strict=True))
     for pair, split in track(rows, "Writing pairs", total=len(rows), unit="pairs"):
-        image = read_image(pair.image, info.channels)
+        image = images.load(pair.image)
         mask: MaskArray = table[pair.load_mask()]
         image, mask = fit_pair(image, mask, config.size, config.fit)
         names = pair_names(pair.stem, len(lines[split]), totals[split])

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from isdm.config import Fit
 from isdm.data.dataset import IGNORE_INDEX
-from isdm.data.image_files import ImageArray, MaskArray
+from isdm.data.image_files import ImageArray, MaskArray, as_picture
 
 
 def fit_pair(
@@ -22,36 +22,36 @@ def fit_pair(
     """
     if size is None or mask.shape == size:
         return image, mask
-    return _fit(image, size, fit, Image.Resampling.BICUBIC, 0), _fit(
-        mask, size, fit, Image.Resampling.NEAREST, IGNORE_INDEX
-    )
+    fitted_mask = np.asarray(_fit(Image.fromarray(mask), size, fit, Image.Resampling.NEAREST, IGNORE_INDEX))
+    if image.dtype == np.uint8:
+        fitted = np.asarray(_fit(as_picture(image), size, fit, Image.Resampling.BICUBIC, 0))
+        return fitted if fitted.ndim == 3 else fitted[:, :, None], fitted_mask
+    # Pillow clips whole numbers between its two passes too, where bicubic overshoots; in mode F nothing is lost.
+    wide = _fit(Image.fromarray(image[:, :, 0].astype(np.float32)), size, fit, Image.Resampling.BICUBIC, 0)
+    limits = np.iinfo(image.dtype)
+    return np.rint(np.asarray(wide)).clip(limits.min, limits.max).astype(image.dtype)[:, :, None], fitted_mask
 
 
-def _fit(
-    array: NDArray[np.uint8], size: tuple[int, int], fit: Fit, method: Image.Resampling, fill: int
-) -> NDArray[np.uint8]:
+def _fit(picture: Image.Image, size: tuple[int, int], fit: Fit, method: Image.Resampling, fill: int) -> Image.Image:
     height, width = size
-    picture = Image.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
     if fit == "stretch":
-        fitted = picture.resize((width, height), method)
-    elif fit == "crop":
-        fitted = ImageOps.fit(picture, (width, height), method)
-    else:
-        colour = fill if picture.mode == "L" else (fill,) * 3
-        fitted = ImageOps.pad(picture, (width, height), method, color=colour)
-    result = np.asarray(fitted)
-    return result[:, :, None] if array.ndim == 3 and result.ndim == 2 else result
+        return picture.resize((width, height), method)
+    if fit == "crop":
+        return ImageOps.fit(picture, (width, height), method)
+    colour = (fill,) * 3 if picture.mode == "RGB" else fill
+    return ImageOps.pad(picture, (width, height), method, color=colour)
 
 
-def to_model_range(images: NDArray[np.uint8], bit_depth: int = 8) -> torch.Tensor:
-    """Turn images (N, H, W, C) of integers into `x_start` (N, C, H, W) float32 in [-1, 1]."""
+def to_model_range(images: ImageArray, bit_depth: int = 8) -> torch.Tensor:
+    """Turn images (N, H, W, C) uint8, or with 16 bits uint16, into `x_start` (N, C, H, W) float32 in [-1, 1]."""
+    assert 8 * images.dtype.itemsize == bit_depth, f"{images.dtype} images are not of {bit_depth} bits"
     tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float()
     x_start: torch.Tensor = tensor / ((2**bit_depth - 1) / 2) - 1
     return x_start
 
 
-def from_model_range(x_start: torch.Tensor) -> NDArray[np.uint8]:
-    """Turn `x_start` (N, C, H, W) in [-1, 1] into 8-bit images (N, H, W, C), rounded to nearest."""
-    scaled = (x_start.float().clamp(-1, 1) + 1) * 127.5
-    array: NDArray[Any] = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return array
+def from_model_range(x_start: torch.Tensor, bit_depth: int = 8) -> ImageArray:
+    """Turn `x_start` (N, C, H, W) in [-1, 1] into images (N, H, W, C), uint8 or uint16, rounded to nearest."""
+    scaled = (x_start.float().clamp(-1, 1) + 1) * ((2**bit_depth - 1) / 2)
+    values: NDArray[Any] = scaled.round().to(torch.int32).permute(0, 2, 3, 1).cpu().numpy()
+    return values.astype(np.uint8 if bit_depth == 8 else np.uint16)

@@ -9,9 +9,9 @@ import numpy as np
 
 from isdm.config import EvaluateConfig
 from isdm.data.dataset import DatasetInfo, palette_image
-from isdm.data.image_files import MaskArray
+from isdm.data.image_files import MaskArray, write_png
 from isdm.evaluation.rows import Row, subset
-from isdm.files import read_json, write_json, write_with
+from isdm.files import read_json, write_json
 from isdm.hardware import select_device, select_dtype
 from isdm.metrics.segmentation import Counts, count_pixels
 from isdm.provenance import Stopwatch
@@ -121,5 +121,4 @@ def read_cell(path: Path) -> tuple[dict[str, Any], Counts]:
 def _write_predictions(path: Path, predicted: MaskArray, info: DatasetInfo) -> None:
     """Keep the first predictions side by side as one palette picture, for the report."""
     strip = np.concatenate(list(predicted[:NUM_SHOWN_PREDICTIONS]), axis=1)
-    picture = palette_image(np.ascontiguousarray(strip), info)
-    write_with(path, lambda aside: picture.save(aside, format="PNG"))
+    write_png(path, palette_image(np.ascontiguousarray(strip), info))

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from isdm.data.dataset import DatasetInfo, palette_image
-from isdm.data.image_files import ImageArray, MaskArray
+from isdm.data.image_files import MaskArray, as_shown, write_png
 from isdm.evaluation.cells import NUM_SHOWN_PREDICTIONS, Cell, StudyData, read_cell
-from isdm.files import write_json, write_with
+from isdm.files import write_json
 from isdm.metrics.segmentation import mean_foreground_iou
 
 NUM_PAIRS = 8
@@ -27,8 +27,8 @@ def write_gallery(study: Path, data: StudyData, names: Mapping[str, Sequence[str
         kind = "synthetic" if set_name else "real"
         for place, index in enumerate(_with_foreground(source.masks)):
             stem = f"{set_name or 'real'}-{place}"
-            _save(folder / f"{stem}.png", _picture(source.images[index]))
-            _save(folder / f"{stem}-mask.png", palette_image(source.masks[index], data.info))
+            write_png(folder / f"{stem}.png", as_shown(source.images[index]))
+            write_png(folder / f"{stem}-mask.png", palette_image(source.masks[index], data.info))
             pairs.append(
                 {
                     "kind": kind,
@@ -58,13 +58,13 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
     strips = [np.asarray(Image.open(cell.path(study).with_suffix(".png"))) for cell in shown]
     counts = [read_cell(cell.path(study))[1] for cell in shown]
     for place in range(min(NUM_SHOWN_PREDICTIONS, len(data.test))):
-        _save(folder / f"test-{place}.png", _picture(data.test.images[place]))
-        _save(folder / f"test-{place}-truth.png", palette_image(data.test.masks[place], data.info))
+        write_png(folder / f"test-{place}.png", as_shown(data.test.images[place]))
+        write_png(folder / f"test-{place}-truth.png", palette_image(data.test.masks[place], data.info))
         predictions = []
         for number, (cell, strip, count) in enumerate(zip(shown, strips, counts, strict=True)):
             name = f"test-{place}-prediction-{number}.png"
             part = np.ascontiguousarray(strip[:, place * width : (place + 1) * width])
-            _save(folder / name, palette_image(part, data.info))
+            write_png(folder / name, palette_image(part, data.info))
             iou = mean_foreground_iou(count[place : place + 1])
             predictions.append(
                 {
@@ -83,14 +83,6 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
             }
         )
     return entries
-
-
-def _picture(image: ImageArray) -> Image.Image:
-    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-
-
-def _save(path: Path, picture: Image.Image) -> None:
-    write_with(path, lambda aside: picture.save(aside, format="PNG"))
 
 
 def class_pixels(masks: MaskArray, info: DatasetInfo) -> dict[str, int]:

@@ -135,10 +135,11 @@ def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationData
         {name: load(painted, "train") for name, painted in synthetic.items()},
     )
     for name, painted in data.synthetic.items():
-        if painted.images.shape[1:] != data.train.images.shape[1:]:
+        form, real_form = ((x.images.shape[1:], str(x.images.dtype)) for x in (painted, data.train))
+        if form != real_form:
             raise DataError(
-                f"{name!r} has images of shape {painted.images.shape[1:]}, the real ones "
-                f"{data.train.images.shape[1:]}; sample on this dataset."
+                f"{name!r} has images of shape {form[0]} and type {form[1]}, the real ones {real_form[0]} and "
+                f"{real_form[1]}; sample on this dataset."
             )
     return data
 

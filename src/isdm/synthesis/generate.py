@@ -46,6 +46,12 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
     names, own = ([entry.name for entry in x] for x in (dataset.info.classes, pipeline.info.classes))
     if names != own:
         raise ModelError(f"{model} paints the classes {own}, but {dataset.folder} has {names}.")
+    form, own_form = ((x.channels, x.bit_depth) for x in (dataset.info, pipeline.info))
+    if form != own_form:
+        raise ModelError(
+            f"{model} paints {own_form[0]} channel(s) of {own_form[1]} bits, but {dataset.folder} has {form[0]} of "
+            f"{form[1]}; sample for the dataset that the model was trained on."
+        )
     pairs = dataset.require("train")
     _, masks = load_arrays(dataset, pairs)
     check_masks(masks, pipeline.info, pipeline.unet.size_divisor)

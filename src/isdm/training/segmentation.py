@@ -25,7 +25,7 @@ EVALUATION_BATCH = 32
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Decoded pairs: `images` (N, H, W, C) uint8 and `masks` (N, H, W) uint8."""
+    """Decoded pairs: `images` (N, H, W, C) uint8 or uint16, and `masks` (N, H, W) uint8."""
 
     images: ImageArray
     masks: MaskArray
@@ -141,8 +141,14 @@ class _Order:
 def _batch(
     pairs: LabelledImages, indices: np.ndarray[tuple[int], np.dtype[np.int64]], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(pairs.images[indices]).permute(0, 3, 1, 2).to(device).float() / 255
-    return images, torch.from_numpy(pairs.masks[indices]).to(device).long()
+    return _scaled(pairs.images[indices], device), torch.from_numpy(pairs.masks[indices]).to(device).long()
+
+
+def _scaled(images: ImageArray, device: torch.device) -> Tensor:
+    """Images (N, H, W, C) of whole numbers as (N, C, H, W) float32 in [0, 1]."""
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float()
+    scaled: Tensor = tensor / np.iinfo(images.dtype).max
+    return scaled
 
 
 _AUGMENTATION = v2.Compose(
@@ -173,14 +179,14 @@ def _augmented(images: Tensor, masks: Tensor, seed: int, step: int) -> tuple[Ten
 
 @torch.no_grad()
 def predict_masks(network: Segmenter, images: ImageArray, dtype: torch.dtype = torch.float32) -> MaskArray:
-    """Segment images (N, H, W, C) uint8: (N, H, W) uint8 class ids."""
+    """Segment images (N, H, W, C) uint8 or uint16: (N, H, W) uint8 class ids."""
     network.eval()
     device = next(network.parameters()).device
     predictions = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        batch = torch.from_numpy(images[start : start + EVALUATION_BATCH]).permute(0, 3, 1, 2).to(device)
+        batch = _scaled(images[start : start + EVALUATION_BATCH], device)
         with autocast(device, dtype):
-            logits = network(batch.float() / 255)
+            logits = network(batch)
         predictions.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
     return np.concatenate(predictions)
 

@@ -66,7 +66,7 @@ def read(source: Path) -> Source:
         )
         for image, mask, stem, split in matched
     ]
-    return Source(rule.class_names, pairs, rule.colours, [rule.note], problems + unreadable)
+    return Source(rule.class_names, pairs, rule.colours, [rule.note], problems=problems + unreadable)
 
 
 def _roots(source: Path) -> list[Root]:

@@ -23,4 +23,5 @@ def read(source: Path) -> Source:
     ]
     names = tuple(entry.name for entry in dataset.info.classes)
     colours = tuple(entry.colour for entry in dataset.info.classes)
-    return Source(names, pairs, colours, [f"classes and splits are those of {source.name}/dataset.json"])
+    note = f"classes and splits are those of {source.name}/dataset.json"
+    return Source(names, pairs, colours, [note], used_bits=16 if dataset.info.bit_depth == 16 else None)

@@ -45,6 +45,8 @@ class Source:
     colours: tuple[tuple[int, int, int], ...] | None = None
     notes: list[str] = field(default_factory=list)
     """Sentences that say how masks were read; shown to the user and kept in dataset.json."""
+    used_bits: int | None = None
+    """Bits that the values of 16-bit images use, where the layout knows it."""
     problems: list[str] = field(default_factory=list)
     """What is wrong with the tree, one line each; any makes the import fail after all are listed."""
 
