@@ -23,6 +23,16 @@ class Process:
     def x_start(self, x_t: Array, i: int, eps: Array) -> Array:
         return (x_t - np.sqrt(1 - self.bars[i]) * eps) / np.sqrt(self.bars[i])
 
+    def velocity(self, x0: Array, i: int, noise: Array) -> Array:
+        """Salimans and Ho 2022, appendix D: the derivative of x_t = cos(phi) x_0 + sin(phi) noise by phi."""
+        phi = np.arctan2(np.sqrt(1 - self.bars[i]), np.sqrt(self.bars[i]))
+        return np.asarray(np.cos(phi) * noise - np.sin(phi) * x0)
+
+    def eps_of_velocity(self, x_t: Array, i: int, velocity: Array) -> Array:
+        """The same appendix: eps = sin(phi) x_t + cos(phi) v."""
+        phi = np.arctan2(np.sqrt(1 - self.bars[i]), np.sqrt(self.bars[i]))
+        return np.asarray(np.sin(phi) * x_t + np.cos(phi) * velocity)
+
     def posterior(self, x0: Array, x_t: Array, i: int) -> tuple[Array, float]:
         """Mean and variance of the Gaussian product q(x_t | x_{t-1}) q(x_{t-1} | x_0), from its precisions."""
         before, beta = self.bar_before(i), self.betas[i]

@@ -122,10 +122,10 @@ def test_rescaled_timesteps_with_a_solver_are_refused(sampler: str) -> None:
         build(SampleConfig, {"timesteps": "rescaled", "sampler": sampler})
 
 
-def test_rescaled_timesteps_below_twenty_are_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 20 steps, not 19"):
-        build(SampleConfig, {"timesteps": "rescaled", "steps": 19})
-    assert build(SampleConfig, {"timesteps": "rescaled", "steps": 20, "sampler": "ddim"}).steps == 20
+def test_rescaled_timesteps_that_leave_no_signal_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 21 steps, not 20"):
+        build(SampleConfig, {"timesteps": "rescaled", "steps": 20})
+    assert build(SampleConfig, {"timesteps": "rescaled", "steps": 21, "sampler": "ddim"}).steps == 21
 
 
 def test_a_decay_needs_its_last_step() -> None:

@@ -2,10 +2,12 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, cast
 
 import torch
+from torch import nn
 
+from isdm.config import Compile
 from isdm.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -39,6 +41,17 @@ def has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(bool(capabilities.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def select_memory_format(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
+    """The order of a picture in memory that convolutions like best: channels_last, but for float32 on a CPU."""
+    like_rows = device.type == "cpu" and dtype == torch.float32
+    return torch.contiguous_format if like_rows else torch.channels_last
+
+
+def compiled(network: nn.Module, setting: Compile) -> nn.Module:
+    """The network, compiled where the setting says so; `auto` leaves it as it is (docs/decisions/compile.md)."""
+    return cast("nn.Module", torch.compile(network)) if setting == "on" else network
 
 
 def free_memory_bytes(device: torch.device) -> int:

@@ -9,24 +9,30 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from diffusers import DDPMScheduler, DiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isdm.config import Sampler, Timesteps
+from isdm.config import NoiseScheduleName, Prediction, Sampler, Timesteps
 from isdm.data.dataset import SegmentationClass
 from isdm.data.image_files import ImageArray
 from isdm.data.semantic_map import semantic_map
 from isdm.data.transforms import from_model_range
 from isdm.diffusion.samplers import sample_images, sampling_schedule
-from isdm.diffusion.schedule import linear_betas
+from isdm.diffusion.schedule import named_betas
 from isdm.errors import ModelError
 from isdm.files import read_json, write_json
-from isdm.hardware import free_memory_bytes
+from isdm.hardware import free_memory_bytes, select_memory_format
+from isdm.models.spade import Conditions
 from isdm.models.unet import SemanticUNet
 from isdm.progress import say
 
 FORMAT_VERSION = 1
+
+BETA_SCHEDULES: dict[NoiseScheduleName, str] = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+PREDICTION_TYPES: dict[Prediction, str] = {"eps": "epsilon", "v": "v_prediction"}
+"""Our names and those of diffusers, in which the model folder keeps them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,14 @@ class ModelInfo:
     bit_depth: int = 8
     trained_on: dict[str, Any] = field(default_factory=dict)
     """Dataset name, number of training images, fingerprint of the training split."""
+    instances: bool = False
+    """Whether the network also reads the borders between objects of one class."""
     format_version: int = FORMAT_VERSION
+
+    @property
+    def num_map_channels(self) -> int:
+        """Channels of the semantic map: one a class, and the borders."""
+        return len(self.classes) + self.instances
 
     def write(self, folder: Path) -> None:
         """Write `isdm.json`."""
@@ -74,22 +87,44 @@ class ModelInfo:
                 float(values["drop_rate"]),
                 int(values["bit_depth"]),
                 dict(values["trained_on"]),
+                bool(values.get("instances", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}/isdm.json lacks or misstates {error}; train the model again.") from None
 
 
-def training_scheduler(num_train_timesteps: int) -> DDPMScheduler:
-    """The diffusers scheduler of the training process, kept in the model folder for other tools."""
+def training_scheduler(
+    num_train_timesteps: int, noise_schedule: NoiseScheduleName = "linear", prediction: Prediction = "eps"
+) -> DDPMScheduler:
+    """The diffusers scheduler of the training process, kept in the model folder for sampling and for other tools."""
+    betas = named_betas(noise_schedule, num_train_timesteps)
     return DDPMScheduler(
         num_train_timesteps=num_train_timesteps,
-        beta_schedule="linear",
-        beta_start=float(linear_betas(num_train_timesteps)[0]),
-        beta_end=float(linear_betas(num_train_timesteps)[-1]),
+        beta_schedule=BETA_SCHEDULES[noise_schedule],
+        beta_start=float(betas[0]),
+        beta_end=float(betas[-1]),
         variance_type="learned_range",
-        prediction_type="epsilon",
+        prediction_type=PREDICTION_TYPES[prediction],
         clip_sample=True,
     )
+
+
+def trained_process(scheduler: DDPMScheduler) -> tuple[NoiseScheduleName, Prediction]:
+    """Read back which process `training_scheduler` wrote, and what the network predicts in it.
+
+    Raises:
+        ModelError: the scheduler describes a process that this package does not train.
+    """
+    beta_schedule, prediction_type = scheduler.config.beta_schedule, scheduler.config.prediction_type
+    names = [ours for ours, theirs in BETA_SCHEDULES.items() if theirs == beta_schedule]
+    predictions = [ours for ours, theirs in PREDICTION_TYPES.items() if theirs == prediction_type]
+    if not names or not predictions:
+        raise ModelError(
+            f"scheduler_config.json has beta_schedule {beta_schedule!r} and prediction_type {prediction_type!r}; "
+            f"isdm samples {' or '.join(BETA_SCHEDULES.values())} with {' or '.join(PREDICTION_TYPES.values())}: "
+            f"train the model again."
+        )
+    return names[0], predictions[0]
 
 
 def sample_generator(seed: int, index: int) -> torch.Generator:
@@ -111,6 +146,8 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
         self.info: ModelInfo | None = None
+        self._memory_format = torch.contiguous_format
+        self._null: dict[tuple[Any, ...], Conditions] = {}
         self._said_over_budget = False
 
     @classmethod
@@ -128,6 +165,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path} cannot be loaded ({reason}); train the model again.") from None
+        trained_process(scheduler)  # refuses here what could only be sampled wrongly
         pipeline = cls(unet, scheduler)
         pipeline.info = info
         pipeline.unet.eval()
@@ -140,11 +178,13 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self.info.write(Path(folder))
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """Bring the network to a device and arithmetic, its weights in channels_last."""
+        """Bring the network to a device and arithmetic, its weights in the order that suits them."""
         self.unet.to(device=device)
         if dtype != self.unet.dtype:
             torch.nn.Module.to(self.unet, dtype=dtype)
-        self.unet.to(memory_format=torch.channels_last)
+        self._memory_format = select_memory_format(device, dtype)
+        self.unet.to(memory_format=self._memory_format)
+        self._null.clear()
         return self
 
     @torch.no_grad()
@@ -158,6 +198,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         num_sampling_steps: int = 300,
         timesteps: Timesteps = "respaced",
         guidance_scale: float = 1.5,
+        guidance_interval: tuple[float, float] = (0.0, 1000.0),
         on_step: Callable[[], None] = lambda: None,
     ) -> ImageArray:
         """Paint one image for each mask.
@@ -170,56 +211,90 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             num_sampling_steps: its number of steps.
             timesteps: `respaced` or `rescaled` (see `isdm.diffusion.schedule`).
             guidance_scale: classifier-free guidance; 1 is off.
+            guidance_interval: guide only at t within, on the scale of 1000; elsewhere one pass is made.
             on_step: called after every step.
 
         Returns:
             (N, H, W, C) uint8, or uint16 where the model paints 16 bits.
         """
         assert self.info is not None, "a pipeline made by hand needs its ModelInfo"
-        check_masks(masks, self.info, self.unet.size_divisor)
-        indices = range(len(masks)) if sample_indices is None else sample_indices
-        generators = [sample_generator(seed, index) for index in indices]
+        check_masks(masks, self.info)
+        channels = self.info.channels
+        indices = list(range(len(masks)) if sample_indices is None else sample_indices)
+        noise_schedule, prediction = trained_process(self.scheduler)
         schedule = sampling_schedule(
-            self.scheduler.config.num_train_timesteps, num_sampling_steps, sampler, timesteps
+            self.scheduler.config.num_train_timesteps, num_sampling_steps, sampler, timesteps, noise_schedule
         )
-        device = self.unet.device
-        shape = (1, self.info.channels, *masks.shape[1:])
-        x_T = torch.cat([torch.randn(shape, generator=generator) for generator in generators])  # noqa: N806
-        one_hot = semantic_map(torch.from_numpy(np.asarray(masks, np.int64)), len(self.info.classes))
 
-        budget = free_memory_bytes(device) // 4
-        conditions = self.unet.conditions(channels_last(one_hot.to(device)), budget)
-        null_conditions = self.unet.conditions(channels_last(torch.zeros_like(one_hot[:1]).to(device)), budget)
-        images = sample_images(
-            self.unet,
-            conditions,
-            null_conditions,
-            schedule,
-            sampler=sampler,
-            guidance_scale=guidance_scale,
-            generators=generators,
-            x_T=channels_last(x_T.to(device)),
-            on_step=on_step,
-        )
+        def paint(start: int, stop: int) -> Tensor:
+            maps = self._semantic_maps(masks[start:stop])
+            generators = [sample_generator(seed, index) for index in indices[start:stop]]
+            shape = (1, channels, *masks.shape[1:])
+            x_T = torch.cat([torch.randn(shape, generator=generator) for generator in generators])  # noqa: N806
+            null_conditions = self._null_conditions(maps[:1])
+            conditions = self.unet.conditions(maps, self._budget_bytes())
+            images = sample_images(
+                self.unet,
+                conditions,
+                null_conditions,
+                schedule,
+                sampler=sampler,
+                guidance_scale=guidance_scale,
+                generators=generators,
+                x_T=x_T.to(self.unet.device).contiguous(memory_format=self._memory_format),
+                prediction=prediction,
+                guidance_interval=guidance_interval,
+                on_step=on_step,
+            )
+            self._say_once_if_over_budget(conditions)
+            return images
+
+        return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
+
+    def _semantic_maps(self, masks: NDArray[np.integer[Any]]) -> Tensor:
+        """The network's view (N, K, H, W) of masks."""
+        assert self.info is not None
+        maps = semantic_map(torch.from_numpy(np.asarray(masks, np.int64)), len(self.info.classes))
+        return maps.to(self.unet.device).contiguous(memory_format=self._memory_format)
+
+    def _null_conditions(self, like: Tensor) -> Conditions:
+        """gamma and beta of the null map at the size of `like` (1, K, H, W): once a model."""
+        key = (*like.shape[2:], self.unet.device, self.unet.dtype)
+        if key not in self._null:
+            self._null[key] = self.unet.conditions(torch.zeros_like(like), self._budget_bytes())
+        return self._null[key]
+
+    def _budget_bytes(self) -> int:
+        """Memory for kept gamma and beta: a quarter of what is free."""
+        return free_memory_bytes(self.unet.device) // 4
+
+    def _say_once_if_over_budget(self, conditions: Conditions) -> None:
         if conditions.over_budget and not self._said_over_budget:
             self._said_over_budget = True
             say("SPADE's gamma and beta do not all fit into a quarter of the free memory; a smaller batch is faster.")
-        return from_model_range(images, self.info.bit_depth)
 
 
-def channels_last(tensor: Tensor) -> Tensor:
-    """The same values in the memory order that convolutions like best."""
-    return tensor.contiguous(memory_format=torch.channels_last)
+def within_memory(paint: Callable[[int, int], Tensor], count: int) -> Tensor:
+    """Paint pictures `start` to `stop` of `count` at a time, fewer where memory does not suffice for all."""
+    size, start = count, 0
+    parts: list[Tensor] = []
+    while start < count:
+        try:
+            parts.append(paint(start, min(start + size, count)))
+            start += len(parts[-1])
+            continue
+        except RuntimeError as error:
+            if size == 1 or not should_reduce_batch_size(error):
+                raise
+            size = -(-size // 2)
+            say(f"Out of memory: {size} picture(s) are now painted at a time.")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return torch.cat(parts)
 
 
-def check_masks(masks: NDArray[np.integer[Any]], info: ModelInfo, size_divisor: int) -> None:
+def check_masks(masks: NDArray[np.integer[Any]], info: ModelInfo) -> None:
     """Refuse masks that the network cannot take."""
-    height, width = masks.shape[1:]
-    if height % size_divisor or width % size_divisor:
-        raise ModelError(
-            f"Masks of {width}x{height} do not fit this network: height and width must be multiples of "
-            f"{size_divisor}; import with --size."
-        )
     ids = np.unique(masks)
     wrong = ids[(ids >= len(info.classes)) & (ids != 255)]
     if len(wrong):

@@ -4,6 +4,7 @@ Both show what is done, the rate and the time left. Results go to standard outpu
 so a command's result can be piped.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,11 @@ class _Bar:
         self._progress.update(self._task_id, advance=count, note=note)  # type: ignore[arg-type]
 
 
+class _Silence:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        pass
+
+
 class _PlainLines:
     def __init__(self, description: str, total: int, done: int, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
@@ -64,10 +70,18 @@ class _PlainLines:
         print(f"{line}  {note}".rstrip(), file=sys.stderr, flush=True)
 
 
+def _speaks() -> bool:
+    """Of several processes that `torchrun` started, the first alone speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def progress(description: str, *, total: int, done: int = 0, unit: str = "steps") -> Iterator[Reporter]:
     """Show the progress of a step of `total` units, of which `done` were finished by an earlier run."""
     console = Console(stderr=True)
+    if not _speaks():
+        yield _Silence()
+        return
     if not console.is_terminal:
         yield _PlainLines(description, total, done, unit)
         return
@@ -93,6 +107,8 @@ def track(items: Iterable[Item], description: str, *, total: int, unit: str = "i
 
 def say(message: str) -> None:
     """Print one line of explanation beside the progress (standard error)."""
+    if not _speaks():
+        return
     Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
 
 

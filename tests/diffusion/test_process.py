@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from isdm.config import LossWeighting, NoiseScheduleName, Prediction
+from isdm.diffusion.prediction import prediction_target
 from isdm.diffusion.process import (
     discretized_gaussian_log_likelihood,
     hybrid_loss,
     learned_range_log_variance,
     posterior_mean,
-    predict_x_start,
     q_sample,
 )
 from isdm.diffusion.schedule import training_schedule
@@ -43,44 +44,59 @@ def test_equations_agree_with_the_oracle(tensors: dict[str, torch.Tensor]) -> No
         mean, _ = oracle.posterior(exact["x_start"][row], expected, i)
         ours = posterior_mean(schedule, tensors["x_start"], x_t, steps)[row]
         assert ours.numpy() == pytest.approx(mean, abs=1e-5)
-        back = predict_x_start(schedule, x_t, steps, tensors["noise"])[row]
-        assert back.numpy() == pytest.approx(exact["x_start"][row], abs=2e-4)
         log_variance = learned_range_log_variance(schedule, tensors["v"], steps)[row]
         assert log_variance.numpy() == pytest.approx(
             oracle.model_log_variance(exact["v"][row], i), rel=1e-5, abs=1e-5
         )
 
 
-def test_hybrid_loss_agrees_with_the_oracle(tensors: dict[str, torch.Tensor]) -> None:
-    schedule, oracle = training_schedule(), Process(training_schedule().betas)
+@pytest.mark.parametrize("weighting", ["uniform", "min-snr"])
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_hybrid_loss_agrees_with_the_oracle(
+    tensors: dict[str, torch.Tensor], name: NoiseScheduleName, prediction: Prediction, weighting: LossWeighting
+) -> None:
+    schedule = training_schedule(name=name)
+    oracle = Process(schedule.betas)
     steps = torch.tensor(STEPS)
     x_t = q_sample(schedule, tensors["x_start"], steps, tensors["noise"])
-    output = torch.cat([tensors["eps"], tensors["v"]], dim=1)
-    loss = hybrid_loss(schedule, output, tensors["x_start"], x_t, steps, tensors["noise"])
-    exact = {name: value.double().numpy() for name, value in tensors.items()}
+    exact = {name: value.double().numpy() for name, value in tensors.items()} | {"x_t": x_t.double().numpy()}
+    predicted = tensors["eps"]
+    if prediction == "v":  # the velocity of the same wrong noise
+        rows = [oracle.velocity(exact["x_start"][row], i, exact["eps"][row]) for row, i in enumerate(STEPS)]
+        predicted = torch.from_numpy(np.stack(rows)).float()
+    output = torch.cat([predicted, tensors["v"]], dim=1)
+    loss = hybrid_loss(
+        schedule, output, tensors["x_start"], x_t, steps, tensors["noise"], prediction=prediction, weighting=weighting
+    )
     for row, i in enumerate(STEPS):
-        mse, vb = oracle.losses(
-            exact["eps"][row],
-            exact["v"][row],
-            exact["x_start"][row],
-            x_t[row].double().numpy(),
-            i,
-            exact["noise"][row],
-        )
+        x_start, noise, eps = exact["x_start"][row], exact["noise"][row], exact["eps"][row]
+        if prediction == "v":
+            eps = oracle.eps_of_velocity(exact["x_t"][row], i, predicted[row].double().numpy())
+        mse, vb = oracle.losses(eps, exact["v"][row], x_start, exact["x_t"][row], i, noise)
+        snr = oracle.bars[i] / (1 - oracle.bars[i])
+        if prediction == "v":
+            target = oracle.velocity(x_start, i, noise)
+            mse = np.mean((target - predicted[row].double().numpy()) ** 2).item()
+        if weighting == "min-snr":
+            mse *= min(snr, 5) / (snr if prediction == "eps" else snr + 1)
         assert loss.mse[row].item() == pytest.approx(mse, rel=1e-4)
         # At step 0 the product uses the published tanh approximation of the normal distribution.
         assert loss.vb[row].item() == pytest.approx(vb, rel=2e-2 if i == 0 else 1e-3)
     assert torch.equal(loss.total, loss.mse + loss.vb)
 
 
-def test_bound_trains_the_variance_alone(tensors: dict[str, torch.Tensor]) -> None:
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_bound_trains_the_variance_alone(tensors: dict[str, torch.Tensor], prediction: Prediction) -> None:
     schedule, steps = training_schedule(), torch.tensor(STEPS)
     x_t = q_sample(schedule, tensors["x_start"], steps, tensors["noise"])
-    output = torch.cat([tensors["eps"], tensors["v"]], dim=1).requires_grad_()
-    hybrid_loss(schedule, output, tensors["x_start"], x_t, steps, tensors["noise"]).vb.sum().backward()
+    predicted = prediction_target(prediction, schedule, tensors["x_start"], tensors["eps"], steps)
+    output = torch.cat([predicted, tensors["v"]], dim=1).requires_grad_()
+    loss = hybrid_loss(schedule, output, tensors["x_start"], x_t, steps, tensors["noise"], prediction=prediction)
+    loss.vb.sum().backward()
     assert output.grad is not None
     assert output.grad[:, :3].abs().max() == 0
-    assert output.grad[:, 3:].abs().min() > 0
+    assert output.grad[:, 3:].abs().amax(dim=(1, 2, 3)).min() > 0
 
 
 @pytest.mark.parametrize("bit_depth", [8, 16])

@@ -101,6 +101,22 @@ def test_finished_set_is_left_alone_and_other_options_refused(
         sample(config(num_samples=2, guidance=3.0), model, fruit, tmp_path / "synthetic")
 
 
+def test_a_guidance_interval_reaches_the_pictures_and_their_metadata(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path
+) -> None:
+    options = {"num_samples": 2, "sampler": "ddim", "guidance": 4.0}
+    always = sample(config(**options), model, fruit, tmp_path / "always")
+    early = sample(config(**options, guidance_interval=[600, 1000]), model, fruit, tmp_path / "early")
+    never = sample(config(**options, guidance_interval=[1000, 1000]), model, fruit, tmp_path / "never")
+    unguided = sample(config(**options | {"guidance": 1.0}), model, fruit, tmp_path / "unguided")
+    pictures = [[x.load(pair)[0] for pair in x.pairs("train")] for x in (always, early, never, unguided)]
+    assert np.array_equal(pictures[2], pictures[3])
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[1], pictures[2])
+    assert all(pair.metadata["guidance_interval"] == [600, 1000] for pair in early.pairs("train"))
+    assert all("guidance_interval" not in pair.metadata for pair in always.pairs("train"))
+
+
 def test_guidance_without_dropping_is_warned_of(
     fruit: SegmentationDataset, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,8 +84,8 @@ class SampleConfig(StageConfig):
     def _rescaled_needs_an_ancestral_sampler(self) -> Self:
         if self.timesteps == "rescaled" and self.sampler not in ("ddpm", "ddim"):
             raise contradiction(f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'")
-        if self.timesteps == "rescaled" and self.steps < 20:
-            raise contradiction(f"'rescaled' needs at least 20 steps, not {self.steps}: below, its beta exceeds 1")
+        if self.timesteps == "rescaled" and self.steps < 21:
+            raise contradiction(f"'rescaled' needs at least 21 steps, not {self.steps}: below, its last beta is 1 or more")
         return self
 
 

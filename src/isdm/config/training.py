@@ -79,7 +79,7 @@ class TrainConfig(StageConfig):
     """Training images to use: `defect-free` ones (no foreground pixel) pretrain a model for `--init`."""
     instances: bool = False
     """Give the network the borders between objects of one class too; the dataset needs instance maps."""
-    num_train_timesteps: int = Field(1000, ge=20)
+    num_train_timesteps: int = Field(1000, ge=21)
     """Length T of the diffusion process."""
     noise_schedule: NoiseScheduleName = "linear"
     """How noise grows over the process: `linear` betas as published, or the `cosine` of Improved DDPM."""

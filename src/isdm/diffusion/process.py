@@ -7,13 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdm.diffusion.schedule import Float64, NoiseSchedule
-
-
-def extract(table: Float64, steps: Tensor, like: Tensor) -> Tensor:
-    """Values of a (S,) table at `steps` (N,), as float32 that broadcasts over `like` (N, …)."""
-    values = torch.from_numpy(table).to(steps.device)[steps].float()
-    return values.view(-1, *[1] * (like.ndim - 1))
+from isdm.config import LossWeighting, Prediction
+from isdm.diffusion.prediction import loss_weights, predict_x_start, prediction_target
+from isdm.diffusion.schedule import NoiseSchedule, extract
 
 
 def q_sample(schedule: NoiseSchedule, x_start: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
@@ -28,13 +24,6 @@ def q_sample(schedule: NoiseSchedule, x_start: Tensor, steps: Tensor, noise: Ten
     alphas_cumprod = schedule.alphas_cumprod
     signal = extract(alphas_cumprod**0.5, steps, x_start)
     return signal * x_start + extract((1 - alphas_cumprod) ** 0.5, steps, x_start) * noise
-
-
-def predict_x_start(schedule: NoiseSchedule, x_t: Tensor, steps: Tensor, eps: Tensor) -> Tensor:
-    """Invert `q_sample` for the predicted noise (Ho et al. 2020, equation 15); not clamped."""
-    alphas_cumprod = schedule.alphas_cumprod
-    scale = extract((1 / alphas_cumprod) ** 0.5, steps, x_t)
-    return scale * x_t - extract((1 / alphas_cumprod - 1) ** 0.5, steps, x_t) * eps
 
 
 def posterior_mean(schedule: NoiseSchedule, x_start: Tensor, x_t: Tensor, steps: Tensor) -> Tensor:
@@ -90,7 +79,7 @@ def _approximate_normal_cdf(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HybridLoss:
-    """Terms of the hybrid loss, each (N,): `mse` of eps, `vb` in bits per dimension, and their sum."""
+    """Terms of the hybrid loss, each (N,): the prediction's weighted `mse`, `vb` in bits per dimension, their sum."""
 
     mse: Tensor
     vb: Tensor
@@ -109,6 +98,8 @@ def hybrid_loss(
     steps: Tensor,
     noise: Tensor,
     bit_depth: int = 8,
+    prediction: Prediction = "eps",
+    weighting: LossWeighting = "uniform",
 ) -> HybridLoss:
     """L_hybrid = L_simple + L_vlb of the one step t (Nichol and Dhariwal 2021, equation 16).
 
@@ -117,18 +108,21 @@ def hybrid_loss(
 
     Args:
         schedule: the process that `x_t` comes from.
-        model_output: (N, 2C, H, W): eps, then the raw variance v.
+        model_output: (N, 2C, H, W): what the network predicts, then the raw variance v.
         x_start: (N, C, H, W) in [-1, 1].
         x_t: (N, C, H, W), as `q_sample` drew it.
         steps: (N,) int64.
         noise: (N, C, H, W), as given to `q_sample`.
         bit_depth: bits of the pixels, which set the bins of the likelihood at step 0.
+        prediction: what the first C channels mean (see `isdm.diffusion.prediction`).
+        weighting: of the mean squared error over the steps; the variational term has its own.
     """
-    eps, v = model_output.float().chunk(2, dim=1)
-    mse = _mean_over_pixels((noise - eps) ** 2)
+    predicted, v = model_output.float().chunk(2, dim=1)
+    target = prediction_target(prediction, schedule, x_start, noise, steps)
+    mse = _mean_over_pixels((target - predicted) ** 2) * loss_weights(prediction, weighting, schedule, steps)
     true_mean = posterior_mean(schedule, x_start, x_t, steps)
     true_log_variance = extract(schedule.posterior_log_variance_clipped, steps, x_t)
-    pred_xstart = predict_x_start(schedule, x_t, steps, eps.detach())
+    pred_xstart = predict_x_start(prediction, schedule, x_t, steps, predicted.detach())
     mean = posterior_mean(schedule, pred_xstart, x_t, steps)
     log_variance = learned_range_log_variance(schedule, v, steps)
     kl = _mean_over_pixels(normal_kl(true_mean, true_log_variance, mean, log_variance))

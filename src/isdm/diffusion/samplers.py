@@ -1,7 +1,7 @@
 """From noise to images: diffusers' schedulers take every step, this module feeds them.
 
 A scheduler is built on the table of just the steps that are visited, so that "the step before" is always the
-previous row: exact for any spacing. It receives pred_xstart, made here from eps under guidance and clamped,
+previous row: exact for any spacing. It receives pred_xstart, made here from the guided prediction and clamped,
 so that every sampler treats guidance, clamping and the learned variance alike.
 """
 
@@ -12,10 +12,11 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
-from isdm.config import Sampler, Timesteps
+from isdm.config import NoiseScheduleName, Prediction, Sampler, Timesteps
 from isdm.diffusion.guidance import Denoiser, guided_output
-from isdm.diffusion.process import predict_x_start
+from isdm.diffusion.prediction import predict_x_start
 from isdm.diffusion.schedule import (
+    LEAST_LOG_SNR,
     NoiseSchedule,
     ddim_timesteps,
     log_snr_timesteps,
@@ -27,17 +28,21 @@ from isdm.diffusion.schedule import (
 
 
 def sampling_schedule(
-    num_train_timesteps: int, num_sampling_steps: int, sampler: Sampler, timesteps: Timesteps
+    num_train_timesteps: int,
+    num_sampling_steps: int,
+    sampler: Sampler,
+    timesteps: Timesteps,
+    noise_schedule: NoiseScheduleName = "linear",
 ) -> NoiseSchedule:
     """Steps that a sampler visits: a subset of the trained ones, or the paper's fresh rescaled schedule."""
     if timesteps == "rescaled":
-        return rescaled_schedule(num_sampling_steps)
-    trained = training_schedule(num_train_timesteps)
+        return rescaled_schedule(num_sampling_steps, noise_schedule)
+    trained = training_schedule(num_train_timesteps, noise_schedule)
     if sampler == "ddpm":
         return respace(trained, respaced_timesteps(num_train_timesteps, num_sampling_steps))
     if sampler == "ddim":
         return respace(trained, ddim_timesteps(num_train_timesteps, num_sampling_steps))
-    return respace(trained, log_snr_timesteps(trained, num_sampling_steps))
+    return respace(trained, log_snr_timesteps(trained, num_sampling_steps, LEAST_LOG_SNR[noise_schedule]))
 
 
 def make_scheduler(sampler: Sampler, schedule: NoiseSchedule) -> Any:
@@ -76,6 +81,8 @@ def sample_images(
     guidance_scale: float,
     generators: Sequence[torch.Generator],
     x_T: Tensor,  # noqa: N803
+    prediction: Prediction = "eps",
+    guidance_interval: tuple[float, float] = (0.0, 1000.0),
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Draw N images.
@@ -89,6 +96,9 @@ def sample_images(
         guidance_scale: classifier-free guidance; 1 is off.
         generators: N generators on the CPU, one a sample, for the noise drawn on the way.
         x_T: (N, C, H, W) the noise to start from.
+        prediction: what the network's first C channels mean.
+        guidance_interval: guide only at t within (both ends included; Kynkäänniemi et al. 2024); elsewhere one
+            pass is made.
         on_step: called after every step.
 
     Returns:
@@ -96,11 +106,14 @@ def sample_images(
     """
     scheduler = make_scheduler(sampler, schedule)
     x_t = x_T.float()
+    lowest, highest = guidance_interval
     for step in reversed(range(len(schedule))):
-        t = x_t.new_full((len(x_t),), float(schedule.timestep_map[step]))
-        eps, v = guided_output(denoiser, x_t, t, conditions, null_conditions, guidance_scale)
+        told = float(schedule.timestep_map[step])
+        t = x_t.new_full((len(x_t),), told)
+        scale = guidance_scale if lowest <= told <= highest else 1.0
+        predicted, v = guided_output(denoiser, x_t, t, conditions, null_conditions, scale)
         steps = torch.full((len(x_t),), step, device=x_t.device)
-        pred_xstart = predict_x_start(schedule, x_t, steps, eps).clamp(-1, 1)
+        pred_xstart = predict_x_start(prediction, schedule, x_t, steps, predicted).clamp(-1, 1)
         output = torch.cat([pred_xstart, v], dim=1) if sampler == "ddpm" else pred_xstart
         options = {} if sampler == "unipc" else {"generator": list(generators)}
         x_t = scheduler.step(output, step, x_t, return_dict=False, **options)[0].float()

@@ -54,7 +54,7 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
         )
     pairs = dataset.require("train")
     _, masks = load_arrays(dataset, pairs)
-    check_masks(masks, pipeline.info, pipeline.unet.size_divisor)
+    check_masks(masks, pipeline.info)
     inputs = {"model": weights_fingerprint(model), "train split": dataset.fingerprint("train")}
     if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":
         say(f"{out} already holds its {config.num_samples} pairs.")
@@ -95,6 +95,7 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
                 num_sampling_steps=config.steps,
                 timesteps=config.timesteps,
                 guidance_scale=config.guidance,
+                guidance_interval=config.guidance_interval,
             )
             for index, source, mask, image in zip(indices, sources, drawn, images, strict=True):
                 line = _metadata(config, index, pairs[source].stem, pairs[source].group, inputs["model"])
@@ -124,6 +125,7 @@ def _cut_tail(parts: Path, done: list[Any]) -> None:
 
 
 def _metadata(config: SampleConfig, index: int, source_mask: str, group: str, model: str) -> dict[str, Any]:
+    always_guided = config.guidance_interval == SampleConfig.model_fields["guidance_interval"].default
     return {
         **pair_names(f"{index:06d}_{source_mask}", index, config.num_samples),
         "group": group,
@@ -135,6 +137,7 @@ def _metadata(config: SampleConfig, index: int, source_mask: str, group: str, mo
         "timesteps": config.timesteps,
         "num_sampling_steps": config.steps,
         "guidance_scale": config.guidance,
+        **({} if always_guided else {"guidance_interval": config.guidance_interval}),
         "masks": config.masks,
         "model": model,
     }

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from isdm.diffusion.schedule import REFERENCE_TIMESTEPS
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file, write_json, write_text, write_with
 from isdm.models.unet import SemanticUNet
@@ -36,6 +38,9 @@ class Counters:
     """Where a run stands, besides its tensors."""
 
     step: int = 0
+    samples: int = 0
+    """Samples of the run's stream that all processes together have taken."""
+    num_processes: int = 1
     seconds: float = 0.0
     epoch: int = 0
     epoch_losses: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
@@ -44,6 +49,12 @@ class Counters:
     best_loss: float | None = None
     best_step: int = 0
     metrics: list[dict[str, float]] = field(default_factory=list)
+    best_held_out: list[float] | None = None
+    """Loss of each held-out image on the fixed grid, when their mean was lowest."""
+    best_train_loss: float | None = None
+    """Loss of the training images on the grid at that time."""
+    rises: int = 0
+    """Measurements in a row that showed copying."""
     save_seconds: float = 0.0
     """Time spent writing checkpoints."""
     saved_bytes: int = 0
@@ -55,8 +66,14 @@ def snapshot(weights: Mapping[str, Tensor]) -> Weights:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in weights.items()}
 
 
-def write_model(folder: Path, unet: SemanticUNet, ema: Weights, info: ModelInfo, timesteps: int) -> None:
-    """Write the usable model: `ema` as the weights of a network configured like `unet`."""
+def write_model(
+    folder: Path, unet: SemanticUNet, ema: Weights, info: ModelInfo, scheduler: DDPMScheduler | None = None
+) -> None:
+    """Write the usable model: `ema` as the weights of a network configured like `unet`.
+
+    `scheduler` describes the process that it was trained on, the published one unless given.
+    """
+    scheduler = scheduler or training_scheduler(REFERENCE_TIMESTEPS)
     index = {
         "_class_name": SemanticDiffusionPipeline.__name__,
         "scheduler": ["diffusers", "DDPMScheduler"],
@@ -64,7 +81,7 @@ def write_model(folder: Path, unet: SemanticUNet, ema: Weights, info: ModelInfo,
     }
     write_with(folder / AVERAGED_WEIGHTS, lambda path: save_file(ema, path))
     write_text(folder / "unet" / "config.json", unet.to_json_string())
-    write_text(folder / "scheduler" / "scheduler_config.json", training_scheduler(timesteps).to_json_string())
+    write_text(folder / "scheduler" / "scheduler_config.json", scheduler.to_json_string())
     write_json(folder / "model_index.json", index)
     info.write(folder)
 

@@ -57,7 +57,7 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     inputs = {"checkpoint": sha256_of_file(checkpoint)}
     provenance.begin(out, "convert", record, inputs)
     weights = model_files.snapshot(unet.state_dict())
-    model_files.write_model(out, unet, weights, info, timesteps=1000)
+    model_files.write_model(out, unet, weights, info)
     model_files.write_raw_weights(out, weights)
     provenance.finish(out, record, 0.0)
     assumed = [

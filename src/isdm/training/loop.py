@@ -8,6 +8,9 @@ from isdm.config import TrainConfig
 from isdm.errors import ConfigError
 from isdm.training.checkpoint import Counters
 
+COPYING_PATIENCE = 3
+"""Measurements in a row that must show copying."""
+
 
 @dataclass(frozen=True)
 class StopRule:
@@ -16,16 +19,17 @@ class StopRule:
     max_steps: int
     max_seconds: float | None
     patience_steps: int | None
+    stop_on_copying: bool = False
 
     @staticmethod
-    def of(config: TrainConfig, num_images: int) -> "StopRule":
+    def of(config: TrainConfig, num_images: int, num_processes: int = 1) -> "StopRule":
         """Read the limits of a configuration."""
         limits = [config.steps] if config.steps is not None else []
         if config.epochs is not None:
-            limits.append(math.ceil(config.epochs * num_images / config.batch_size))
+            limits.append(math.ceil(config.epochs * num_images / (config.batch_size * num_processes)))
         if not limits:
             raise ConfigError("Neither steps nor epochs limits the training; give --steps or --epochs.")
-        return StopRule(min(limits), config.max_time, config.patience_steps)
+        return StopRule(min(limits), config.max_time, config.patience_steps, config.stop_on_copying)
 
     def reason(self, counters: Counters) -> str | None:
         """Why the run is over, or None."""
@@ -35,6 +39,8 @@ class StopRule:
             return f"the time of {self.max_seconds:.0f} s is used"
         if self.patience_steps is not None and counters.step - counters.best_step >= self.patience_steps:
             return f"no better epoch for {self.patience_steps:,} steps"
+        if self.stop_on_copying and counters.rises >= COPYING_PATIENCE:
+            return f"copying sets in: since step {counters.best_step:,} the loss fell on training images alone"
         return None
 
 

@@ -4,13 +4,14 @@ A training run is one endless stream of samples: sample g belongs to epoch g // 
 place g % N of that epoch's permutation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ORDER, _TIME, _SAMPLE = range(3)
+_ORDER, _TIME, _SAMPLE, _HOLDOUT, _GRID = range(5)
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,27 @@ def draw_sample(
         drop=drops < drop_rate,
         noise=rng.standard_normal(shape, np.float32),
     )
+
+
+def held_out_groups(seed: int, groups: Sequence[str], share: float) -> frozenset[str]:
+    """Groups, in a seeded order, that together hold `share` of the images as nearly as may be."""
+    names = sorted(set(groups))
+    order = np.random.default_rng((seed, _HOLDOUT)).permutation(len(names))
+    wanted, taken, chosen = share * len(groups), 0, set()
+    for place in order:
+        size = groups.count(names[place])
+        if taken + size / 2 > wanted:
+            break
+        chosen.add(names[place])
+        taken += size
+    return frozenset(chosen)
+
+
+def grid_choice(seed: int, num_images: int, most: int) -> NDArray[np.int64]:
+    """Up to `most` of the images, for a loss that is measured again and again."""
+    return np.random.default_rng((seed, _GRID)).permutation(num_images)[:most]
+
+
+def grid_noise(seed: int, image: int, step: int, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """The noise (C, H, W) of one place of the fixed grid of images and steps."""
+    return np.random.default_rng((seed, _GRID, image, step)).standard_normal(shape, np.float32)

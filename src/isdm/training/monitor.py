@@ -1,0 +1,124 @@
+"""What a run watches: the mean loss of its epochs, and the loss on a fixed grid of images, steps and noise.
+
+The loss of a sample depends above all on its step t and its noise; on a fixed grid of both, with the averaged
+weights, two measurements differ by the network alone. Measured on training images and on images held out from
+the gradient, it also shows when a model begins to copy: from then on only the first falls.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isdm.config import TrainConfig
+from isdm.training.batches import Batch, TrainingImages
+from isdm.training.checkpoint import Counters
+from isdm.training.randomness import grid_choice, grid_noise
+
+GRID_IMAGES = 32
+GRID_STEPS = 8
+
+LossOf = Callable[[Batch], Tensor]
+"""The loss (B,) of the averaged weights on a batch."""
+
+
+def count_samples(counters: Counters, rows: list[list[float]], num_images: int, monitor_samples: int) -> float | None:
+    """Add samples (loss, mse, vb) to their epochs.
+
+    Returns:
+        Where an epoch ended: the mean loss over the last epochs that hold `monitor_samples`, or infinity as long
+        as there are fewer (the mean of those is a matter of luck). Else None.
+
+    Raises:
+        FloatingPointError: an epoch's mean loss is not finite.
+    """
+    monitored = None
+    for row in rows:
+        counters.epoch_losses = [a + b for a, b in zip(counters.epoch_losses, row, strict=True)]
+        counters.epoch_samples += 1
+        if counters.epoch_samples == num_images:
+            monitored = _end_epoch(counters, -(-monitor_samples // num_images))
+    return monitored
+
+
+def _end_epoch(counters: Counters, window: int) -> float:
+    loss, mse, vb = (total / counters.epoch_samples for total in counters.epoch_losses)
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"The loss became {loss} in epoch {counters.epoch}")
+    earlier = [line["loss"] for line in counters.metrics if "loss" in line]
+    recent = [*(earlier[1 - window :] if window > 1 else []), loss]
+    monitored = sum(recent) / len(recent)
+    counters.metrics.append(
+        {
+            "epoch": counters.epoch,
+            "step": counters.step,
+            "loss": loss,
+            "monitored": monitored,
+            "mse": mse,
+            "vb": vb,
+            "seconds": round(counters.seconds, 2),
+        }
+    )
+    counters.epoch += 1
+    counters.epoch_losses, counters.epoch_samples = [0.0, 0.0, 0.0], 0
+    return monitored if len(recent) == window else math.inf
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A batch of every chosen image at every chosen step, with noise that never changes."""
+
+    batch: Batch
+    num_images: int
+
+    def losses(self, loss_of: LossOf, batch_size: int) -> NDArray[np.float64]:
+        """Mean loss (M,) of each image over the steps."""
+        parts = [
+            loss_of(self.batch.part(start, start + batch_size)) for start in range(0, len(self.batch), batch_size)
+        ]
+        of_places: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
+        of_images: NDArray[np.float64] = of_places.reshape(self.num_images, GRID_STEPS).mean(axis=1)
+        return of_images
+
+
+def make_grid(images: TrainingImages, config: TrainConfig) -> Grid | None:
+    """Up to 32 images at 8 steps, one in the middle of each eighth of the process; None without images."""
+    chosen = grid_choice(config.seed, len(images), GRID_IMAGES).tolist()
+    if not chosen:
+        return None
+    steps = [int((place + 0.5) * config.num_train_timesteps / GRID_STEPS) for place in range(GRID_STEPS)]
+    noise = [grid_noise(config.seed, image, step, images.image_shape) for image in chosen for step in steps]
+    batch = Batch(
+        images.x_start(chosen).repeat_interleave(GRID_STEPS, dim=0),
+        images.semantic_maps(chosen).repeat_interleave(GRID_STEPS, dim=0),
+        torch.tensor(steps * len(chosen)),
+        torch.from_numpy(np.stack(noise)),
+    )
+    return Grid(batch, len(chosen))
+
+
+def judge_grid(counters: Counters, train: NDArray[np.float64], held_out: NDArray[np.float64] | None) -> float:
+    """Record a measurement and watch for copying; returns the loss that a checkpoint is chosen by.
+
+    Copying shows when the held-out loss lies above its lowest by more than two standard errors of the paired
+    difference over images, while the training loss lies below what it was then.
+    """
+    line: dict[str, float] = {"step": counters.step, "train_grid_loss": float(train.mean())}
+    counters.metrics.append(line)
+    if held_out is None:
+        return float(train.mean())
+    line["held_out_grid_loss"] = float(held_out.mean())
+    if counters.best_held_out is None or held_out.mean() < np.mean(counters.best_held_out):
+        counters.best_held_out, counters.best_train_loss = held_out.tolist(), float(train.mean())
+        counters.rises = 0
+        return float(held_out.mean())
+    assert counters.best_train_loss is not None
+    rise = held_out - np.asarray(counters.best_held_out)
+    standard_error = rise.std(ddof=1) / math.sqrt(len(rise)) if len(rise) > 1 else 0.0
+    copies = rise.mean() > 2 * standard_error and train.mean() < counters.best_train_loss
+    counters.rises = counters.rises + 1 if copies else 0
+    return float(held_out.mean())

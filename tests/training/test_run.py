@@ -1,0 +1,203 @@
+"""What a run does beside plain steps: parts, the fixed grid, copying, other processes and kinds of images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from isdm.config import TrainConfig, build, with_preset
+from isdm.data.dataset import SegmentationDataset
+from isdm.errors import DataError, ModelError, UsageError
+from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.training import checkpoint, run
+from isdm.training.batches import load_training_images
+from isdm.training.checkpoint import Counters
+from isdm.training.diffusion import train
+from isdm.training.loop import COPYING_PATIENCE, StopRule
+from isdm.training.monitor import GRID_STEPS, judge_grid, make_grid
+
+
+def config(small: dict[str, Any], **values: Any) -> TrainConfig:
+    return build(TrainConfig, with_preset(small | values))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = checkpoint.read_state(folder)
+    assert state is not None
+    raw: dict[str, torch.Tensor] = state["weights"]
+    return raw
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_out_of_memory_works_in_parts_with_the_same_result(
+    fruit: SegmentationDataset,
+    small: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train(config(small, steps=3), fruit, tmp_path / "whole")
+    real = run.hybrid_loss
+
+    def memory_for_two(schedule: Any, output: torch.Tensor, *inputs: Any) -> Any:
+        if len(output) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return real(schedule, output, *inputs)
+
+    monkeypatch.setattr(run, "hybrid_loss", memory_for_two)
+    train(config(small, steps=3), fruit, tmp_path / "parts")
+    assert capsys.readouterr().err.count("worked through in 2 parts") == 1
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-5) for name in whole)
+
+
+def test_not_even_one_image_fits(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(run, "hybrid_loss", never)
+    with pytest.raises(ModelError, match="smaller preset"):
+        train(config(small, steps=1), fruit, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prediction": "v", "noise_schedule": "cosine", "loss_weighting": "min-snr"},
+        {"checkpoint_activations": True},
+        {"unet": {"spade_resize": "area"}},
+    ],
+)
+def test_options_train_and_paint(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    merged = small | options | {"unet": small["unet"] | options.get("unet", {})}
+    train(config(merged, steps=40, learning_rate=2e-3), fruit, tmp_path / "model")
+    losses = [line["mse"] for line in metrics(tmp_path / "model")]
+    assert losses[-1] < losses[0]
+    pipeline = SemanticDiffusionPipeline.from_pretrained(tmp_path / "model")
+    expected = {"eps": "epsilon", "v": "v_prediction"}[options.get("prediction", "eps")]
+    assert pipeline.scheduler.config.prediction_type == expected
+    assert pipeline(np.zeros((1, 32, 32), np.uint8), num_sampling_steps=3, sampler="unipc").std() > 0
+
+
+def test_recomputing_changes_nothing(fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path) -> None:
+    train(config(small, steps=2), fruit, tmp_path / "plain")
+    train(config(small, steps=2, checkpoint_activations=True), fruit, tmp_path / "recomputed")
+    plain, recomputed = weights(tmp_path / "plain"), weights(tmp_path / "recomputed")
+    assert all(torch.allclose(plain[name], recomputed[name], atol=1e-6) for name in plain)
+
+
+def test_grid_is_the_same_whenever_it_is_made(fruit: SegmentationDataset, small: dict[str, Any]) -> None:
+    options = config(small, holdout=0.3)
+    training, held_out = load_training_images(fruit, options)
+    groups = [pair.group for pair in fruit.pairs("train")]
+    assert {groups[i] for i in training.chosen}.isdisjoint(groups[i] for i in held_out.chosen)
+    assert sorted([*training.chosen, *held_out.chosen]) == list(range(len(groups)))
+    one, two = make_grid(held_out, options), make_grid(held_out, options)
+    assert one is not None
+    assert two is not None
+    assert torch.equal(one.batch.noise, two.batch.noise)
+    assert one.batch.steps.tolist()[:GRID_STEPS] == [62, 187, 312, 437, 562, 687, 812, 937]
+    assert one.num_images == min(len(held_out), 32)
+
+
+def test_grid_loss_chooses_the_checkpoint(fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path) -> None:
+    options = {"monitor": "grid", "grid_interval_steps": 3, "holdout": 0.3, "learning_rate": 5e-3, "ema_decay": 0.5}
+    train(config(small, steps=12, **options), fruit, tmp_path / "model")
+    state = checkpoint.read_state(tmp_path / "model")
+    assert state is not None
+    grid = {line["step"]: line["held_out_grid_loss"] for line in metrics(tmp_path / "model") if "loss" not in line}
+    assert list(grid) == [3, 6, 9, 12]
+    best = min(grid, key=lambda step: grid[step])
+    assert state["counters"]["best_step"] == best
+    assert state["counters"]["best_loss"] == pytest.approx(grid[best])
+    # By hand: the EMA weights of a run that ends there, one place of the grid after another.
+    train(config(small, steps=int(best), **options), fruit, tmp_path / "short")
+    assert metrics(tmp_path / "short")[-1]["held_out_grid_loss"] == pytest.approx(grid[best])
+    kept = load_file(tmp_path / "model" / checkpoint.AVERAGED_WEIGHTS)
+    short = load_file(tmp_path / "short" / checkpoint.AVERAGED_WEIGHTS)
+    assert all(torch.equal(kept[name], short[name]) for name in kept)
+
+
+class TestCopying:
+    """Held-out loss rises by more than its noise while the training loss falls."""
+
+    def measure(self, *measurements: tuple[float, float], noise: float = 0.01) -> Counters:
+        counters = Counters()
+        wobble = noise * np.array([-1.0, 1.0, -1.0, 1.0])
+        for number, (train_loss, held_out_loss) in enumerate(measurements):
+            shifted = np.roll(wobble, number)
+            judge_grid(counters, np.full(4, train_loss), held_out_loss + shifted)
+        return counters
+
+    def test_rise_beside_a_falling_training_loss_counts(self) -> None:
+        assert self.measure((0.5, 0.5), (0.4, 0.6), (0.3, 0.7), (0.2, 0.8)).rises == COPYING_PATIENCE
+
+    def test_rise_within_the_noise_does_not(self) -> None:
+        assert self.measure((0.5, 0.5), (0.4, 0.51), noise=0.1).rises == 0
+
+    def test_rise_of_both_does_not(self) -> None:
+        assert self.measure((0.5, 0.5), (0.6, 0.6)).rises == 0
+
+    def test_new_lowest_loss_starts_anew(self) -> None:
+        assert self.measure((0.5, 0.5), (0.4, 0.6), (0.3, 0.4)).rises == 0
+
+    def test_it_ends_the_run(self, small: dict[str, Any]) -> None:
+        stopping = StopRule.of(config(small, stop_on_copying=True, holdout=0.2), 10)
+        counters = Counters(rises=COPYING_PATIENCE)
+        assert "copying" in str(stopping.reason(counters))
+        assert StopRule.of(config(small), 10).reason(counters) is None
+
+    def test_it_needs_held_out_images(self, small: dict[str, Any]) -> None:
+        with pytest.raises(UsageError, match="holdout"):
+            config(small, stop_on_copying=True)
+
+
+def test_only_images_of_a_kind(fruit: SegmentationDataset, small: dict[str, Any]) -> None:
+    masks = [fruit.load(pair)[1] for pair in fruit.pairs("train")]
+    with_defect = [bool(((mask > 0) & (mask < 255)).any()) for mask in masks]
+    chosen, _ = load_training_images(fruit, config(small, images="with-defects"))
+    assert chosen.chosen.tolist() == np.flatnonzero(with_defect).tolist()
+    if all(with_defect):
+        with pytest.raises(DataError, match="defect-free"):
+            load_training_images(fruit, config(small, images="defect-free"))
+
+
+def test_whole_split_held_out_is_refused(fruit: SegmentationDataset, small: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="holdout"):
+        load_training_images(fruit, config(small, holdout=0.999))
+
+
+def test_model_remembers_what_it_was_initialised_from(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    train(config(small, steps=1), fruit, tmp_path / "first")
+    train(config(small, steps=1), fruit, tmp_path / "second", init=tmp_path / "first")
+    origin = ModelInfo.read(tmp_path / "second").trained_on["initialised_from"]
+    assert origin == ModelInfo.read(tmp_path / "first").trained_on
+
+
+def test_state_from_before_samples_were_counted(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    """An older state goes on at the sample where it stopped."""
+    train(config(small, steps=5), fruit, tmp_path / "whole")
+    train(config(small, steps=3), fruit, tmp_path / "old")
+    path = tmp_path / "old" / checkpoint.STATE
+    state = torch.load(path, weights_only=True)
+    for name in ("samples", "num_processes", "best_held_out", "best_train_loss", "rises"):
+        del state["counters"][name]
+    torch.save(state, path)
+    train(config(small, steps=5), fruit, tmp_path / "old")
+    whole, old = weights(tmp_path / "whole"), weights(tmp_path / "old")
+    assert all(torch.equal(whole[name], old[name]) for name in whole)
