@@ -1,6 +1,5 @@
 """What this machine has and what of it is used."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, cast
 
@@ -9,6 +8,7 @@ from torch import nn
 
 from isdm.config import Compile
 from isdm.errors import ConfigError
+from isdm.memory import free_host_bytes
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -58,7 +58,7 @@ def free_memory_bytes(device: torch.device) -> int:
     """Memory that is free on a device now."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return free_host_bytes()
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from isdm.data.dataset import DatasetInfo, SegmentationClass
 from isdm.evaluation.cells import StudyData
-from isdm.evaluation.gallery import write_gallery
+from isdm.evaluation.gallery import class_pixels, write_gallery
 from isdm.training.segmentation import LabelledImages
 
 CLASSES = (SegmentationClass(0, "background", (0, 0, 0)), SegmentationClass(1, "crack", (230, 159, 0)))
@@ -23,3 +23,8 @@ def test_images_of_16_bits_are_shown_in_8(tmp_path: Path) -> None:
         with Image.open(tmp_path / "gallery" / name) as shown:
             assert shown.mode == "L"
             assert np.asarray(shown).tolist() == [[0, 1, 128, 255]]
+
+
+def test_class_pixels_are_counted_over_all_masks() -> None:
+    masks = np.array([[[0, 1, 255]], [[1, 1, 0]]], np.uint8)
+    assert class_pixels(masks, DatasetInfo("d", CLASSES)) == {"background": 2, "crack": 3}

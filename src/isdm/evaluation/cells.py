@@ -15,7 +15,7 @@ from isdm.files import read_json, write_json
 from isdm.hardware import select_device, select_dtype
 from isdm.metrics.segmentation import Counts, count_pixels
 from isdm.provenance import Stopwatch
-from isdm.training.segmentation import LabelledImages, predict_masks, train_segmenter
+from isdm.training.segmentation import LabelledImages, MixedImages, predict_masks, train_segmenter
 from isdm.version import __version__
 
 NUM_SHOWN_PREDICTIONS = 6
@@ -58,18 +58,17 @@ def cell_seed(config: EvaluateConfig, repeat: int) -> int:
     return config.seed * 10_007 + repeat
 
 
-def training_images(data: StudyData, row: Row, seed: int, repeat: int) -> LabelledImages:
+def training_images(data: StudyData, row: Row, seed: int, repeat: int) -> MixedImages:
     """The images that a row takes in a repeat: its subset of the real and of the synthetic ones."""
     chosen = subset(len(data.train), row.num_real_images, "real", seed, repeat)
-    images, masks = [data.train.images[chosen]], [data.train.masks[chosen]]
     if row.arm == "duplicated":
         again = np.resize(chosen, row.num_synthetic_images)
-        images, masks = [*images, data.train.images[again]], [*masks, data.train.masks[again]]
-    elif row.num_synthetic_images:
+        return MixedImages(((data.train, chosen), (data.train, again)))
+    if row.num_synthetic_images:
         source = data.synthetic[row.synthetic_set]
         added = subset(len(source), row.num_synthetic_images, "synthetic", seed, repeat)
-        images, masks = [*images, source.images[added]], [*masks, source.masks[added]]
-    return LabelledImages(np.concatenate(images), np.concatenate(masks))
+        return MixedImages(((data.train, chosen), (source, added)))
+    return MixedImages(((data.train, chosen),))
 
 
 def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, on_step: Callable[[], None]) -> None:

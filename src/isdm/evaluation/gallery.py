@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from isdm.data.dataset import DatasetInfo, palette_image
+from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, palette_image
 from isdm.data.image_files import MaskArray, as_shown, write_png
 from isdm.evaluation.cells import NUM_SHOWN_PREDICTIONS, Cell, StudyData, read_cell
 from isdm.files import write_json
@@ -44,7 +44,7 @@ def write_gallery(study: Path, data: StudyData, names: Mapping[str, Sequence[str
 
 def _with_foreground(masks: MaskArray) -> list[int]:
     """Evenly spread indices of pairs that show something besides background."""
-    shown = np.flatnonzero(((masks > 0) & (masks != 255)).any(axis=(1, 2)))
+    shown = np.flatnonzero([((mask > 0) & (mask != IGNORE_INDEX)).any() for mask in masks])
     if not len(shown):
         shown = np.arange(len(masks))
     places = np.linspace(0, len(shown) - 1, min(NUM_PAIRS, len(shown))).astype(int)
@@ -87,5 +87,5 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
 
 def class_pixels(masks: MaskArray, info: DatasetInfo) -> dict[str, int]:
     """Pixels of each class by name."""
-    counts = np.bincount(masks.ravel(), minlength=256)
+    counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in masks), np.zeros(256, np.int64))
     return {entry.name: int(counts[entry.id]) for entry in info.classes}

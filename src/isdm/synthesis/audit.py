@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from isdm import provenance
 from isdm.config import AuditConfig
 from isdm.data.dataset import Pair, SegmentationDataset, load_arrays
+from isdm.data.image_files import MaskArray
 from isdm.errors import DataError
 from isdm.files import read_json, write_json
 from isdm.hardware import select_device, select_dtype
@@ -82,7 +83,7 @@ def audit(
     counts = {
         "real": count_pixels(predict_masks(judge.network, held_out.images, dtype), held_out.masks, num_classes),
         "synthetic": count_pixels(predicted, painted.masks, num_classes),
-        "shuffled": count_pixels(predicted, painted.masks[other], num_classes),
+        "shuffled": _count_against(predicted, painted.masks, other, num_classes),
     }
     result = _summary(counts, dataset, config) | {"num_synthetic_images": len(pairs)}
     write_json(out / FILE_NAME, result)
@@ -106,6 +107,13 @@ def masks_of_other_images(pairs: list[Pair], seed: int) -> NDArray[np.int64]:
     shuffled = np.empty(len(pairs), np.int64)
     shuffled[order] = np.roll(order, -largest)
     return shuffled
+
+
+def _count_against(predicted: MaskArray, masks: MaskArray, other: NDArray[np.int64], num_classes: int) -> Counts:
+    """Count the pixels (N, K, 3) of predictions against the masks of other images, one by one."""
+    return np.concatenate(
+        [count_pixels(predicted[i : i + 1], masks[j : j + 1], num_classes) for i, j in enumerate(other)]
+    )
 
 
 def _summary(counts: dict[str, Counts], dataset: SegmentationDataset, config: AuditConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from isdm import provenance
 from isdm.config import SampleConfig
 from isdm.data.dataset import (
     SegmentationDataset,
-    load_arrays,
+    load_masks,
     pair_names,
     write_metadata,
     write_pair,
@@ -53,7 +53,7 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
             f"{form[1]}; sample for the dataset that the model was trained on."
         )
     pairs = dataset.require("train")
-    _, masks = load_arrays(dataset, pairs)
+    masks = load_masks(dataset, pairs)
     check_masks(masks, pipeline.info)
     inputs = {"model": weights_fingerprint(model), "train split": dataset.fingerprint("train")}
     if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":

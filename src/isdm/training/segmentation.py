@@ -7,6 +7,7 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Image as ImageTensor
@@ -22,6 +23,8 @@ from isdm.training.checkpoint import snapshot
 
 EVALUATION_BATCH = 32
 
+Indices = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -32,6 +35,34 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.masks)
+
+    def take(self, indices: Indices) -> "LabelledImages":
+        """Copies of some pairs, in the order of `indices` (B,)."""
+        return LabelledImages(self.images[indices], self.masks[indices])
+
+
+@dataclass(frozen=True)
+class MixedImages:
+    """Pairs chosen from several sources, part after part; they are copied only when a batch takes them."""
+
+    parts: tuple[tuple[LabelledImages, Indices], ...]
+    """Sources of images of one shape and type, and which of their pairs are chosen."""
+
+    def __len__(self) -> int:
+        return sum(len(chosen) for _, chosen in self.parts)
+
+    def take(self, indices: Indices) -> LabelledImages:
+        """Copies of some pairs, in the order of `indices` (B,)."""
+        first = self.parts[0][0]
+        images = np.empty((len(indices), *first.images.shape[1:]), first.images.dtype)
+        masks = np.empty((len(indices), *first.masks.shape[1:]), first.masks.dtype)
+        start = 0
+        for source, chosen in self.parts:
+            places = np.flatnonzero((indices >= start) & (indices < start + len(chosen)))
+            rows = chosen[indices[places] - start]
+            images[places], masks[places] = source.images[rows], source.masks[rows]
+            start += len(chosen)
+        return LabelledImages(images, masks)
 
 
 @dataclass(frozen=True)
@@ -47,7 +78,7 @@ class TrainedSegmenter:
 def train_segmenter(
     config: SegmenterConfig,
     architecture: str,
-    training: LabelledImages,
+    training: LabelledImages | MixedImages,
     validation: LabelledImages,
     num_classes: int,
     *,
@@ -131,17 +162,16 @@ class _Order:
         self._rng = np.random.default_rng((seed, 0x0DE5))
         self._queue = np.zeros(0, np.int64)
 
-    def take(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def take(self, count: int) -> Indices:
         while len(self._queue) < count:
             self._queue = np.concatenate([self._queue, self._rng.permutation(self._num_images)])
         taken, self._queue = self._queue[:count], self._queue[count:]
         return taken
 
 
-def _batch(
-    pairs: LabelledImages, indices: np.ndarray[tuple[int], np.dtype[np.int64]], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    return _scaled(pairs.images[indices], device), torch.from_numpy(pairs.masks[indices]).to(device).long()
+def _batch(pairs: LabelledImages | MixedImages, indices: Indices, device: torch.device) -> tuple[Tensor, Tensor]:
+    taken = pairs.take(indices)
+    return _scaled(taken.images, device), torch.from_numpy(taken.masks).to(device).long()
 
 
 def _scaled(images: ImageArray, device: torch.device) -> Tensor:
