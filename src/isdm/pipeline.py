@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from isdm.data.dataset import SegmentationClass
 from isdm.data.image_files import ImageArray
 from isdm.data.semantic_map import semantic_map
 from isdm.data.transforms import from_model_range
+from isdm.diffusion.guidance import Denoiser
 from isdm.diffusion.samplers import sample_images, sampling_schedule
 from isdm.diffusion.schedule import named_betas
 from isdm.errors import ModelError
@@ -147,6 +149,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.register_modules(unet=unet, scheduler=scheduler)
         self.info: ModelInfo | None = None
         self._memory_format = torch.contiguous_format
+        self._denoiser: Denoiser = unet
         self._null: dict[tuple[Any, ...], Conditions] = {}
         self._said_over_budget = False
 
@@ -177,7 +180,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if self.info is not None:
             self.info.write(Path(folder))
 
-    def prepare(self, device: torch.device, dtype: torch.dtype) -> Self:
+    def prepare(self, device: torch.device, dtype: torch.dtype, compile_network: bool = False) -> Self:
         """Bring the network to a device and arithmetic, its weights in the order that suits them."""
         self.unet.to(device=device)
         if dtype != self.unet.dtype:
@@ -185,6 +188,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._memory_format = select_memory_format(device, dtype)
         self.unet.to(memory_format=self._memory_format)
         self._null.clear()
+        self._denoiser = _compiled_halves(self.unet) if compile_network else self.unet
         return self
 
     @torch.no_grad()
@@ -234,7 +238,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             null_conditions = self._null_conditions(maps[:1])
             conditions = self.unet.conditions(maps, self._budget_bytes())
             images = sample_images(
-                self.unet,
+                self._denoiser,
                 conditions,
                 null_conditions,
                 schedule,
@@ -272,6 +276,11 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         if conditions.over_budget and not self._said_over_budget:
             self._said_over_budget = True
             say("SPADE's gamma and beta do not all fit into a quarter of the free memory; a smaller batch is faster.")
+
+
+def _compiled_halves(unet: SemanticUNet) -> Denoiser:
+    """The network as a denoiser whose two halves are compiled."""
+    return cast("Denoiser", SimpleNamespace(encode=torch.compile(unet.encode), decode=torch.compile(unet.decode)))
 
 
 def within_memory(paint: Callable[[int, int], Tensor], count: int) -> Tensor:

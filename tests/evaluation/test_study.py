@@ -153,6 +153,20 @@ def test_leak_is_refused(fruit: SegmentationDataset, tmp_path: Path) -> None:
         check_origin("real", fruit, fruit)
 
 
+def test_first_weights_from_elsewhere_are_said(
+    fruit: SegmentationDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_synthetic(fruit, tmp_path / "tuned", fruit.fingerprint("train"))
+    tuned = SegmentationDataset(tmp_path / "tuned")
+    trained_on = tuned.info.source["model_trained_on"]
+    trained_on["initialised_from"] = {"dataset": "own", "fingerprint": fruit.fingerprint("train")}
+    check_origin("tuned", tuned, fruit)
+    assert capsys.readouterr().err == ""
+    trained_on["initialised_from"]["initialised_from"] = {"dataset": "photos", "fingerprint": "others"}
+    check_origin("tuned", tuned, fruit)
+    assert "began as a model of 'photos'" in capsys.readouterr().err
+
+
 def test_missing_weights_stop_the_study_before_it_starts(
     fruit: SegmentationDataset, synthetic: SegmentationDataset, tmp_path: Path
 ) -> None:

@@ -85,7 +85,7 @@ class SampleConfig(StageConfig):
         if self.timesteps == "rescaled" and self.sampler not in ("ddpm", "ddim"):
             raise contradiction(f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'")
         if self.timesteps == "rescaled" and self.steps < 21:
-            raise contradiction(f"'rescaled' needs at least 21 steps, not {self.steps}: below, its last beta is 1 or more")
+            raise contradiction(f"'rescaled' needs at least 21 steps, not {self.steps}: below, its last beta reaches 1")
         return self
 
 

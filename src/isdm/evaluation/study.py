@@ -88,8 +88,23 @@ def check_origin(name: str, synthetic: SegmentationDataset, dataset: Segmentatio
                 f"The {what} of {name!r} ({synthetic.folder}) saw other images than the training split of "
                 f"{dataset.folder}, perhaps its test images. Train and sample on this dataset."
             )
+    for ancestor in _ancestors(source.get("model_trained_on", {})):
+        if ancestor.get("fingerprint") != expected:
+            other = ancestor.get("dataset", "another dataset")
+            say(
+                f"Warning: the generator of {name!r} began as a model of {other!r}; the study holds only if no test "
+                f"image of {dataset.folder}, nor another of the same thing, was among its training images."
+            )
     if [entry.name for entry in synthetic.info.classes] != [entry.name for entry in dataset.info.classes]:
         raise DataError(f"{synthetic.folder} and {dataset.folder} have different classes.")
+
+
+def _ancestors(trained_on: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the models were trained on that this one's first weights came from, the nearest first."""
+    found: list[Mapping[str, Any]] = []
+    while trained_on := trained_on.get("initialised_from", {}):
+        found.append(trained_on)
+    return found
 
 
 def plan_cells(

@@ -24,7 +24,7 @@ from isdm.progress import progress, say
 from isdm.synthesis.masks import draw_mask, source_index
 from isdm.training.checkpoint import weights_fingerprint
 
-MAY_CHANGE = frozenset({"batch_size", "device", "precision"})
+MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})
 """Options that a resumed run may be given anew; they do not change the pictures (but for rounding)."""
 
 
@@ -62,7 +62,7 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
     warn_of_useless_guidance(pipeline.info, config.guidance)
     watch = provenance.Stopwatch()
     device = select_device(config.device)
-    pipeline.prepare(device, select_dtype(config.precision, device))
+    pipeline.prepare(device, select_dtype(config.precision, device), config.compile == "on")
     info = replace(
         dataset.info,
         name=out.resolve().name,
