@@ -33,11 +33,11 @@ def test_shared_patterns_give_the_same_gamma_and_beta(num_classes: int, resize: 
     layer = layer_of(num_classes)
     for size in ((24, 20), (12, 10)):
         h = torch.zeros(3, 8, *size)
-        plain = Conditions(maps, resize).modulation(layer, h)  # type: ignore[arg-type]
         at_size = Conditions(maps, resize).at_size_of(h)  # type: ignore[arg-type]
-        shared = layer.gamma_and_beta_by_patterns(find_patterns(at_size))
-        for ours, expected in zip(shared, plain, strict=True):
-            assert torch.allclose(ours, expected, atol=1e-5)
+        patterns = find_patterns(at_size)
+        plain = layer.gamma_and_beta(at_size)
+        for ours, expected in zip(layer.gamma_and_beta_of_patterns(patterns), plain, strict=True):
+            assert torch.allclose(look_up(ours, patterns.index), expected, atol=1e-5)
 
 
 def test_gradients_are_those_of_the_convolutions() -> None:

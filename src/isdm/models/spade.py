@@ -2,10 +2,11 @@
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdm.models.layers import GroupNorm, TimeScaleShift, resample, zero_initialised
+from isdm.models.layers import GroupNorm, TimeScaleShift, resample, silu, zero_initialised
 from isdm.models.patterns import Patterns, find_patterns, look_up
 
 Resize = Literal["nearest", "area"]
@@ -52,23 +53,25 @@ class Conditions:
         return self._patterns[size]
 
     def modulation(self, layer: "Spade", h: Tensor) -> tuple[Tensor, Tensor]:
-        """gamma and beta of a layer, each (N, C, H', W'), kept ones where there are."""
+        """1 + gamma and beta of a layer, each (N, C, H', W'), kept ones where there are."""
         kept = self._modulations.get(id(layer))
         if kept is not None:
             return kept
         patterns = self.patterns_at_size_of(h)
         if patterns is None:
             gamma, beta = layer.gamma_and_beta(self.at_size_of(h))
+            scale = 1 + gamma
         else:
-            gamma, beta = layer.gamma_and_beta_by_patterns(patterns)
+            gamma, beta = layer.gamma_and_beta_of_patterns(patterns)
+            scale, beta = look_up(1 + gamma, patterns.index), look_up(beta, patterns.index)
         if self._budget_bytes:
-            self._budget_bytes -= gamma.nbytes + beta.nbytes
+            self._budget_bytes -= scale.nbytes + beta.nbytes
             self.over_budget = self.over_budget or self._budget_bytes <= 0
             if self._budget_bytes > 0:
-                self._modulations[id(layer)] = (gamma, beta)
+                self._modulations[id(layer)] = (scale, beta)
             else:
                 self._budget_bytes = 0
-        return gamma, beta
+        return scale, beta
 
 
 class Spade(nn.Module):
@@ -86,21 +89,20 @@ class Spade(nn.Module):
         hidden = F.relu(self.shared(semantic_map))  # (N, hidden, H, W)
         return self.to_gamma(hidden), self.to_beta(hidden)
 
-    def gamma_and_beta_by_patterns(self, patterns: Patterns) -> tuple[Tensor, Tensor]:
-        """The same for the distinct neighbourhoods of those maps, looked up for every pixel."""
+    def gamma_and_beta_of_patterns(self, patterns: Patterns) -> tuple[Tensor, Tensor]:
+        """The same in the middle of each distinct neighbourhood: (U, C) each."""
         # fmt: off
-        hidden = F.conv2d(patterns.maps, self.shared.weight, self.shared.bias)   # (U, hidden, 3, 3)
-        hidden = (F.relu(hidden) * patterns.inside).flatten(1)                   # (U, hidden * 9)
+        hidden = F.conv2d(patterns.maps, self.shared.weight, self.shared.bias)         # (U, hidden, 3, 3)
+        hidden = (F.relu(hidden) * patterns.inside).flatten(1)                         # (U, hidden * 9)
         gamma = F.linear(hidden, self.to_gamma.weight.flatten(1), self.to_gamma.bias)  # (U, C)
         beta = F.linear(hidden, self.to_beta.weight.flatten(1), self.to_beta.bias)     # (U, C)
         # fmt: on
-        return look_up(gamma, patterns.index), look_up(beta, patterns.index)
+        return gamma, beta
 
     def forward(self, h: Tensor, conditions: Conditions) -> Tensor:
-        """Modulate `h` (N, C, H, W)."""
-        gamma, beta = conditions.modulation(self, h)  # (N, C, H, W) each
-        modulated: Tensor = self.norm(h) * (1 + gamma) + beta
-        return modulated
+        """Modulate `h` (N, C, H, W): norm(h) * (1 + gamma) + beta (Park et al. 2019, equation 1)."""
+        scale, beta = conditions.modulation(self, h)  # (N, C, H, W) each
+        return torch.addcmul(beta, self.norm(h), scale)
 
 
 class SpadeResBlock(nn.Module):
@@ -139,10 +141,10 @@ class SpadeResBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor, conditions: Conditions) -> Tensor:
         """Map `x` (N, in, H, W), the time embedding (N, E) and the masks to (N, out, H', W')."""
         # fmt: off
-        h = F.silu(self.in_norm(x, conditions))                 # (N, in, H, W)
+        h = silu(self.in_norm(x, conditions))                   # (N, in, H, W)
         h = self.in_conv(resample(h, self.direction))           # (N, out, H', W')
         h = self.time(self.out_norm(h, conditions), embedding)  # (N, out, H', W')
-        h = self.out_conv(self.dropout(F.silu(h)))              # (N, out, H', W')
+        h = self.out_conv(self.dropout(silu(h)))                # (N, out, H', W')
         # fmt: on
         total: Tensor = self.skip(resample(x, self.direction)) + h
         return total
