@@ -29,7 +29,7 @@ from isdm.training.loop import COPYING_PATIENCE
 SIZE_PX = 32
 OPTIONS: dict[str, Any] = {
     "preset": "tiny",
-    "unet": {"channel_multipliers": [1, 1, 2, 4], "norm_groups": 8},
+    "unet": {"base_channels": 16, "norm_groups": 4, "channel_multipliers": [1, 2, 2, 4]},
     "batch_size": 8,
     "learning_rate": 1e-3,
     "warmup_steps": 50,

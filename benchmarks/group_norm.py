@@ -9,7 +9,7 @@ import torch
 from harness import RESULTS, alternate, machine, medians, write_result
 from isdm.hardware import autocast, select_dtype
 from isdm.models.unet import SemanticUNet
-from networks import channels_last, plain_group_norm
+from networks import plain_group_norm
 
 
 def main() -> None:
@@ -19,7 +19,8 @@ def main() -> None:
     unet = SemanticUNet(
         num_classes=4, base_channels=32, channel_multipliers=(1, 1, 2, 4), num_res_blocks=1, spade_channels=32
     ).to(memory_format=torch.channels_last)
-    images, maps = channels_last(torch.randn(8, 3, 48, 48)), channels_last(torch.rand(8, 4, 48, 48))
+    inputs = (torch.randn(8, 3, 48, 48), torch.rand(8, 4, 48, 48))
+    images, maps = (tensor.contiguous(memory_format=torch.channels_last) for tensor in inputs)
     t = torch.zeros(8)
 
     def reordered() -> None:

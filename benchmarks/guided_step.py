@@ -14,7 +14,6 @@ from harness import alternate, claim, flops, medians, parser, report, timings
 from isdm.hardware import has_bfloat16
 from networks import (
     Setting,
-    channels_last,
     plain_forward,
     plain_group_norm,
     prepared,
@@ -34,9 +33,9 @@ PLAIN, SAVINGS = "plain, same precision", "exact savings"
 @torch.no_grad()
 def measure(setting: Setting, rounds: int, warmup: int) -> dict[str, Any]:
     unet = setting.unet().eval()
-    picked = prepared(unet, setting.dtype)
+    picked = prepared(unet, setting)
     x_t, t, maps = setting.noise(), setting.steps().float(), setting.maps()
-    x_t_last, maps_last = channels_last(x_t), channels_last(maps)
+    x_t_picked, maps_picked = setting.laid_out(x_t), setting.laid_out(maps)
     two_plain_passes = two_passes(unet, plain_forward, x_t, t, maps)
 
     def plain_float32() -> Any:
@@ -46,8 +45,8 @@ def measure(setting: Setting, rounds: int, warmup: int) -> dict[str, Any]:
     ways = {
         PLAIN_FLOAT32: plain_float32,
         SAVINGS_FLOAT32: with_savings(unet, x_t, t, maps),
-        PLAIN: two_passes(picked, plain_forward, x_t_last, t, maps_last),
-        SAVINGS: with_savings(picked, x_t_last, t, maps_last),
+        PLAIN: two_passes(picked, plain_forward, x_t_picked, t, maps_picked),
+        SAVINGS: with_savings(picked, x_t_picked, t, maps_picked),
     }
     first_step = flops(ways[SAVINGS])  # makes the conditions, which later steps find
     counted = {name: flops(ways[name]) for name in (PLAIN, SAVINGS)}

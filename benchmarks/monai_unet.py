@@ -8,6 +8,7 @@ PyTorch's attention, fused AdamW. MONAI samples under guidance with two forward 
 """
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -19,7 +20,6 @@ from harness import Ways, alternate, claim, flops, medians, parser, report, timi
 from networks import (
     NUM_CLASSES,
     Setting,
-    channels_last,
     isdm_forward,
     prepared,
     ready,
@@ -75,8 +75,9 @@ def monai_forward(network: SPADEDiffusionModelUNet, x_t: Tensor, t: Tensor, maps
 def training_steps(setting: Setting, ours: Any, theirs: Any, theirs_tuned: Any) -> Ways:
     as_it_comes = {"dtype": torch.float32, "layout": torch.contiguous_format, "fused": False}
     tuned = {"dtype": setting.dtype, "layout": torch.channels_last, "fused": True}
+    picked = tuned | {"layout": setting.layout}
     return {
-        ISDM: training_step(setting, ours, isdm_forward, **tuned),
+        ISDM: training_step(setting, ours, isdm_forward, **picked),
         MONAI: training_step(setting, theirs, monai_forward, **as_it_comes),
         TUNED: training_step(setting, theirs_tuned, monai_forward, **tuned),
     }
@@ -85,11 +86,12 @@ def training_steps(setting: Setting, ours: Any, theirs: Any, theirs_tuned: Any) 
 @torch.no_grad()
 def guided_steps(setting: Setting, ours: Any, theirs: Any, theirs_tuned: Any) -> Ways:
     x_t, t, maps = setting.noise(), setting.steps().float(), setting.maps()
-    x_t_last, maps_last = channels_last(x_t), channels_last(maps)
+    x_t_last, maps_last = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x_t, maps))
+    tuned = torch.nn.Module.to(deepcopy(theirs_tuned), dtype=setting.dtype).to(memory_format=torch.channels_last)
     return {
-        ISDM: with_savings(prepared(ours, setting.dtype), x_t_last, t, maps_last),
+        ISDM: with_savings(prepared(ours, setting), setting.laid_out(x_t), t, setting.laid_out(maps)),
         MONAI: two_passes(theirs, monai_forward, x_t, t, maps),
-        TUNED: two_passes(prepared(theirs_tuned, setting.dtype), monai_forward, x_t_last, t, maps_last),
+        TUNED: two_passes(tuned, monai_forward, x_t_last, t, maps_last),
     }
 
 

@@ -16,7 +16,7 @@ from isdm.data.semantic_map import semantic_map
 from isdm.diffusion.guidance import guided_output
 from isdm.diffusion.process import hybrid_loss, q_sample
 from isdm.diffusion.schedule import training_schedule
-from isdm.hardware import autocast, select_device, select_dtype
+from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.models.layers import GroupNorm
 from isdm.models.spade import Conditions
 from isdm.models.unet import SemanticUNet
@@ -49,6 +49,14 @@ class Setting:
             f"{self.preset}, {self.spade_channels} SPADE channels, {self.batch} of {self.size}x{self.size}, "
             f"{device}, {str(self.dtype).removeprefix('torch.')}"
         )
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """The order in memory that isdm picks for this hardware."""
+        return select_memory_format(self.device, self.dtype)
+
+    def laid_out(self, tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=self.layout)
 
     @property
     def unet_options(self) -> dict[str, Any]:
@@ -105,9 +113,9 @@ def ready(network: Any, device: torch.device) -> Any:
     return network.to(device)
 
 
-def prepared(network: Any, dtype: torch.dtype) -> Any:
-    """A copy as the pipeline prepares it for sampling: its weights in `dtype` and channels_last."""
-    return nn.Module.to(deepcopy(network), dtype=dtype).to(memory_format=torch.channels_last)
+def prepared(network: Any, setting: Setting) -> Any:
+    """A copy as the pipeline prepares it for sampling: its weights in the picked arithmetic and order."""
+    return nn.Module.to(deepcopy(network), dtype=setting.dtype).to(memory_format=setting.layout)
 
 
 def ellipses(count: int, size: int) -> Tensor:
@@ -121,10 +129,6 @@ def ellipses(count: int, size: int) -> Tensor:
             height, width = 0.03 + 0.15 * radius, (0.03 + 0.15 * radius) * (0.5 + stretch)
             mask[((axis[:, None] - y) / height) ** 2 + ((axis[None, :] - x) / width) ** 2 <= 1] = 1
     return masks
-
-
-def channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def plain_conditions(unet: SemanticUNet, maps: Tensor) -> Conditions:

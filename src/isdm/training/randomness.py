@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-_ORDER, _TIME, _SAMPLE, _HOLDOUT, _GRID = range(5)
+_ORDER, _TIME, _SAMPLE, _HOLDOUT, _GRID, _DROPOUT = range(6)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ def draw_sample(
         drop=drops < drop_rate,
         noise=rng.standard_normal(shape, np.float32),
     )
+
+
+def dropout_seed(seed: int, sample: int) -> int:
+    """Seed of torch's own generator for the batch that begins with `sample`; only dropout draws from it."""
+    return int(np.random.SeedSequence((seed, _DROPOUT, sample)).generate_state(1)[0])
 
 
 def held_out_groups(seed: int, groups: Sequence[str], share: float) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """One training run: its state, one step of it, and what it saves."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from isdm.training.batches import Batch, TrainingImages, draw_batch
 from isdm.training.checkpoint import Counters, Weights
 from isdm.training.loop import Clock, StopRule
 from isdm.training.monitor import count_samples, judge_grid, make_grid
+from isdm.training.randomness import dropout_seed
 from isdm.training.workers import Workers
 
 STEPS_TIMED = 8
@@ -132,7 +134,7 @@ class Run:
         first = self.counters.samples + self.workers.index * self.config.batch_size
         batch = draw_batch(self.images, self.config, range(first, first + self.config.batch_size))
         if self.config.unet.dropout:
-            torch.manual_seed(hash((self.config.seed, first)))
+            torch.manual_seed(dropout_seed(self.config.seed, first))
         rows = self._gradients_within_memory(batch)  # (B, 3)
         if self.config.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self.config.max_gradient_norm)
@@ -183,9 +185,8 @@ class Run:
             rows.append(torch.stack([losses.total, losses.mse, losses.vb], dim=1).detach())
         return torch.cat(rows)
 
-    def _losses(self, batch: Batch, network: object, **options: object) -> HybridLoss:
+    def _losses(self, batch: Batch, network: Callable[..., Tensor]) -> HybridLoss:
         x_t = batch.x_t(self.schedule)
-        assert callable(network)
         with autocast(self.device, self.dtype):
             output = network(x_t, batch.t(self.schedule), batch.semantic_map)
         return hybrid_loss(

@@ -49,10 +49,6 @@ class Workers:
         """Give the network whose gradients are averaged over the processes."""
         return network if self._accelerator is None else self._accelerator.prepare_model(network)
 
-    def local_gradients(self, network: nn.Module) -> AbstractContextManager[object]:
-        """Within, gradients of a wrapped network are added up here and not yet averaged."""
-        return nullcontext() if self._accelerator is None else self._accelerator.no_sync(network)
-
     def gather(self, rows: Tensor) -> Tensor:
         """Put the rows (B, …) of all processes one after another, in their order."""
         return rows if self._accelerator is None else self._accelerator.gather(rows)
