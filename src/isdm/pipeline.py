@@ -169,6 +169,11 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path} cannot be loaded ({reason}); train the model again.") from None
         trained_process(scheduler)  # refuses here what could only be sampled wrongly
+        if unet.config.num_classes != info.num_map_channels:
+            raise ModelError(
+                f"{path}: the network reads maps of {unet.config.num_classes} channels but isdm.json speaks of "
+                f"{info.num_map_channels}; train the model again."
+            )
         pipeline = cls(unet, scheduler)
         pipeline.info = info
         pipeline.unet.eval()
@@ -196,6 +201,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         masks: NDArray[np.integer[Any]],
         *,
+        instances: NDArray[np.integer[Any]] | None = None,
         sample_indices: Sequence[int] | None = None,
         seed: int = 0,
         sampler: Sampler = "ddpm",
@@ -209,6 +215,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Args:
             masks: (N, H, W) integer class ids; 255 is ignored (the null vector).
+            instances: (N, H, W) ids of objects, for a model trained with instance maps and only for one.
             sample_indices: N numbers that, with `seed`, fix each picture; 0 to N - 1 by default.
             seed: see `sample_indices`.
             sampler: method of the walk from noise to image.
@@ -220,9 +227,13 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Returns:
             (N, H, W, C) uint8, or uint16 where the model paints 16 bits.
+
+        Raises:
+            ModelError: the masks or instance maps are not what the network reads.
         """
         assert self.info is not None, "a pipeline made by hand needs its ModelInfo"
         check_masks(masks, self.info)
+        check_instances(instances, masks, self.info)
         channels = self.info.channels
         indices = list(range(len(masks)) if sample_indices is None else sample_indices)
         noise_schedule, prediction = trained_process(self.scheduler)
@@ -231,7 +242,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
         def paint(start: int, stop: int) -> Tensor:
-            maps = self._semantic_maps(masks[start:stop])
+            maps = self._semantic_maps(masks[start:stop], None if instances is None else instances[start:stop])
             generators = [sample_generator(seed, index) for index in indices[start:stop]]
             shape = (1, channels, *masks.shape[1:])
             x_T = torch.cat([torch.randn(shape, generator=generator) for generator in generators])  # noqa: N806
@@ -255,10 +266,14 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
 
-    def _semantic_maps(self, masks: NDArray[np.integer[Any]]) -> Tensor:
-        """The network's view (N, K, H, W) of masks."""
+    def _semantic_maps(
+        self, masks: NDArray[np.integer[Any]], instances: NDArray[np.integer[Any]] | None
+    ) -> Tensor:
+        """The network's view (N, K, H, W) of masks and instance maps."""
         assert self.info is not None
-        maps = semantic_map(torch.from_numpy(np.asarray(masks, np.int64)), len(self.info.classes))
+        ids = None if instances is None else torch.from_numpy(np.asarray(instances, np.int64))
+        mask = torch.from_numpy(np.asarray(masks, np.int64))
+        maps = semantic_map(mask, len(self.info.classes), instances=ids)
         return maps.to(self.unet.device).contiguous(memory_format=self._memory_format)
 
     def _null_conditions(self, like: Tensor) -> Conditions:
@@ -308,6 +323,18 @@ def check_masks(masks: NDArray[np.integer[Any]], info: ModelInfo) -> None:
     wrong = ids[(ids >= len(info.classes)) & (ids != 255)]
     if len(wrong):
         raise ModelError(f"Class id {wrong[0]} is not one of the model's {len(info.classes)} classes.")
+
+
+def check_instances(
+    instances: NDArray[np.integer[Any]] | None, masks: NDArray[np.integer[Any]], info: ModelInfo
+) -> None:
+    """Refuse instance maps that do not fit the masks, or that the network does not read, or that it lacks."""
+    if instances is None and info.instances:
+        raise ModelError("This model was trained with instance maps; give those of the masks with instances=….")
+    if instances is not None and not info.instances:
+        raise ModelError("This model was trained without instance maps; leave instances out.")
+    if instances is not None and instances.shape != masks.shape:
+        raise ModelError(f"Instance maps of shape {instances.shape} do not fit masks of shape {masks.shape}.")
 
 
 def warn_of_useless_guidance(info: ModelInfo, guidance_scale: float) -> None:

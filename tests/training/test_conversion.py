@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from isdm.data.semantic_map import semantic_map
-from isdm.errors import ModelError
-from isdm.pipeline import SemanticDiffusionPipeline
+from isdm.errors import ModelError, OutputError
+from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
 from isdm.training.conversion import convert_checkpoint
 
 
@@ -27,6 +27,62 @@ def test_published_checkpoint_becomes_a_model(sdm_reference: Path, tmp_path: Pat
 def test_defaults_are_said_aloud(sdm_reference: Path, tmp_path: Path) -> None:
     lines = convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", None)
     assert any("num_head_channels = 64" in line and "default" in line for line in lines)
+
+
+def with_no_instance(reference: Path, folder: Path, value: object) -> Path:
+    options = json.loads((reference / "config.json").read_text()) | {"no_instance": value}
+    (folder / "config.json").write_text(json.dumps(options))
+    return folder / "config.json"
+
+
+def test_the_edge_channel_is_no_class(sdm_reference: Path, tmp_path: Path) -> None:
+    """The reference network reads three channels: two classes and the borders, if its options say so."""
+    config = with_no_instance(sdm_reference, tmp_path, False)
+    convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", config)
+    pipeline = SemanticDiffusionPipeline.from_pretrained(tmp_path / "model")
+    assert pipeline.info is not None
+    assert (len(pipeline.info.classes), pipeline.info.instances) == (2, True)
+    masks = np.zeros((1, 32, 32), np.uint8)
+    masks[:, 8:24] = 1
+    one, two = np.zeros((1, 32, 32), np.uint16), np.zeros((1, 32, 32), np.uint16)
+    two[:, :, 16:] = 1
+    pictures = [pipeline(masks, instances=ids, sampler="ddim", num_sampling_steps=2) for ids in (one, two)]
+    assert (pictures[0] != pictures[1]).any()
+    with pytest.raises(ModelError, match="was trained with instance maps; give those of the masks"):
+        pipeline(masks)
+
+
+def test_without_the_option_all_channels_are_classes_and_that_is_said(sdm_reference: Path, tmp_path: Path) -> None:
+    lines = convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", None)
+    assert any("Assumed: no_instance = True" in line for line in lines)
+    info = ModelInfo.read(tmp_path / "model")
+    assert (len(info.classes), info.instances) == (3, False)
+    config = with_no_instance(sdm_reference, tmp_path, True)
+    told = convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "told", config)
+    assert not any("no_instance" in line for line in told)
+
+
+def test_the_same_output_is_not_converted_otherwise(sdm_reference: Path, tmp_path: Path) -> None:
+    config = with_no_instance(sdm_reference, tmp_path, True)
+    convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", config)
+    config = with_no_instance(sdm_reference, tmp_path, False)
+    with pytest.raises(OutputError, match="no_instance"):
+        convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", config)
+
+
+def test_a_map_that_leaves_one_class_beside_the_borders_is_refused(sdm_reference: Path, tmp_path: Path) -> None:
+    state = torch.load(sdm_reference / "checkpoint.pt", weights_only=True)
+    narrow = {key: value[:, :2] if key.endswith("mlp_shared.0.weight") else value for key, value in state.items()}
+    torch.save(narrow, tmp_path / "narrow.pt")
+    config = with_no_instance(sdm_reference, tmp_path, False)
+    with pytest.raises(ModelError, match=r"maps of 2 channels; .* which leaves 1 class: give no_instance = true"):
+        convert_checkpoint(tmp_path / "narrow.pt", tmp_path / "model", config)
+
+
+def test_an_option_that_is_neither_true_nor_false_is_refused(sdm_reference: Path, tmp_path: Path) -> None:
+    config = with_no_instance(sdm_reference, tmp_path, "no")
+    with pytest.raises(ModelError, match="no_instance = 'no' in the published options must be true or false"):
+        convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", config)
 
 
 def test_contradicting_options_are_refused(sdm_reference: Path, tmp_path: Path) -> None:

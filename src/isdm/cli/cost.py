@@ -133,10 +133,11 @@ def _train_step_seconds(config: TrainConfig, shape: Shape) -> float:
     device = select_device(config.device)
     dtype = select_dtype(config.precision, device)
     options = config.unet.model_dump()
-    unet = SemanticUNet(in_channels=shape.channels, num_classes=shape.num_classes, **options)
+    num_map_channels = shape.num_classes + config.instances
+    unet = SemanticUNet(in_channels=shape.channels, num_classes=num_map_channels, **options)
     unet = unet.to(device).to(memory_format=torch.channels_last)
     images = torch.randn(config.batch_size, shape.channels, *shape.size, device=device)
-    maps = torch.zeros(config.batch_size, shape.num_classes, *shape.size, device=device)
+    maps = torch.zeros(config.batch_size, num_map_channels, *shape.size, device=device)
     images, maps = (x.contiguous(memory_format=torch.channels_last) for x in (images, maps))
     t = torch.zeros(config.batch_size, device=device)
 

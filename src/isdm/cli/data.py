@@ -70,7 +70,8 @@ def describe(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -
         shares = (f"{count / max(pixels.sum(), 1):.2%}" for count in pixels)
         table.add_row(split, str(len(pairs)), str(len({pair.group for pair in pairs})), *shares)
     kind = f"{'grey' if info.channels == 1 else 'RGB'} of {info.bit_depth} bits"
-    Console().print(f"{info.name}: {kind}, {info.num_classes} classes")
+    with_maps = any(pair.instances for split in opened.splits for pair in opened.pairs(split))
+    Console().print(f"{info.name}: {kind}, {info.num_classes} classes{', instance maps' if with_maps else ''}")
     Console().print(table)
 
 

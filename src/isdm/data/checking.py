@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isdm.data.dataset import Pair, SegmentationDataset
+from isdm.data.instances import load_instance_map
 from isdm.errors import DataError
 from isdm.progress import track
 
@@ -18,14 +19,18 @@ def check_dataset(dataset: SegmentationDataset) -> int:
     """
     problems = []
     splits_of_group: dict[str, set[str]] = {}
+    with_instances: dict[bool, str] = {}
     count = 0
     for split in dataset.splits:
         pairs = dataset.pairs(split)
+        with_instances.update({bool(pair.instances): split for pair in pairs})
         for pair in track(pairs, f"Checking {split}", total=len(pairs), unit="pairs"):
             count += 1
             splits_of_group.setdefault(pair.group, set()).add(split)
             try:
                 dataset.load(pair)
+                if pair.instances is not None:
+                    load_instance_map(dataset, pair)
             except DataError as error:
                 problems.append(str(error))
     problems += [
@@ -33,6 +38,8 @@ def check_dataset(dataset: SegmentationDataset) -> int:
         for group, splits in splits_of_group.items()
         if len(splits) > 1
     ]
+    if len(with_instances) > 1:
+        problems.append(f"{with_instances[False]} has no instance maps but {with_instances[True]} has: import again")
     if problems:
         raise DataError(f"{len(problems)} problem(s) in {dataset.folder}:\n" + "\n".join(f"  {p}" for p in problems))
     return count

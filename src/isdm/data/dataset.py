@@ -2,11 +2,11 @@
 
     lemons/
       dataset.json            what the whole dataset is (DatasetInfo)
-      train/  images/*.png    masks/*.png    metadata.jsonl
+      train/  images/*.png    masks/*.png    instances/*.png (optional)    metadata.jsonl
       validation/ ...         test/ ...
 
 It is also a Hugging Face `imagefolder`. Masks are palette PNGs: the pixel is the class id, the palette shows
-it. Nothing here needs torch.
+it. Instance maps are grey PNGs of 16 bits; all pairs have one, or none. Nothing here needs torch.
 """
 
 import json
@@ -134,19 +134,13 @@ def _colour(values: Iterable[Any]) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file, its mask file and what `metadata.jsonl` says of them."""
+    """An image file, its mask file, perhaps an instance map's, and what `metadata.jsonl` says of them."""
 
     image: Path
     mask: Path
     metadata: Mapping[str, Any]
-    split_folder: Path = Path()
-    """Folder that the names in `metadata` start from."""
-
-    @property
-    def instances(self) -> Path | None:
-        """File of the instance map, where there is one."""
-        name = self.metadata.get("instance_file_name")
-        return None if name is None else self.split_folder / name
+    instances: Path | None = None
+    """The instance map's file; all pairs of a dataset have one, or none."""
 
     @property
     def stem(self) -> str:
@@ -195,13 +189,17 @@ class SegmentationDataset:
         for number, line in enumerate(read_json_lines(path), start=1):
             try:
                 image, mask = (path.parent / line[key] for key in ("image_file_name", "mask_file_name"))
+                instances = path.parent / line["instance_file_name"] if "instance_file_name" in line else None
             except (KeyError, TypeError):
                 raise DataError(f"{path}, line {number} must name image_file_name and mask_file_name.") from None
-            for file in (image, mask):
-                if not file.resolve().is_relative_to(path.parent.resolve()):
+            for file in (image, mask, instances):
+                if file is not None and not file.resolve().is_relative_to(path.parent.resolve()):
                     raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
             if line.get("kept", True):
-                pairs.append(Pair(image, mask, line, path.parent))
+                pairs.append(Pair(image, mask, line, instances))
+        missing = next((pair for pair in pairs if pair.instances is None), None)
+        if missing is not None and any(pair.instances for pair in pairs):
+            raise DataError(f"{path}: {missing.image.name} has no instance map but others do; import it again.")
         return pairs
 
     def require(self, split: Split) -> list[Pair]:
@@ -230,7 +228,11 @@ class SegmentationDataset:
         """SHA-256 over the classes, the names, the contents and the groups of a split's pairs."""
         classes = [asdict(entry) for entry in self.info.classes]
         lines = [
-            (pair.image.name, sha256_of_file(pair.image), sha256_of_file(pair.mask), pair.group)
+            (
+                pair.image.name,
+                *(sha256_of_file(file) for file in (pair.image, pair.mask, pair.instances) if file is not None),
+                pair.group,
+            )
             for pair in self.pairs(split)
         ]
         return sha256_of_json([classes, sorted(lines)])
@@ -316,19 +318,27 @@ def check_class_ids(mask: MaskArray, info: DatasetInfo, path: Path) -> None:
         )
 
 
-def pair_names(stem: str, index: int, total: int) -> dict[str, str]:
+def pair_names(stem: str, index: int, total: int, *, instances: bool = False) -> dict[str, str]:
     """Relative file names of a pair; above 10,000 pairs they are spread over numbered folders."""
     part = f"{index // PAIRS_PER_FOLDER:05d}/" if total > PAIRS_PER_FOLDER else ""
-    return {"image_file_name": f"images/{part}{stem}.png", "mask_file_name": f"masks/{part}{stem}.png"}
+    names = {"image_file_name": f"images/{part}{stem}.png", "mask_file_name": f"masks/{part}{stem}.png"}
+    return names | {"instance_file_name": f"instances/{part}{stem}.png"} if instances else names
 
 
 def write_pair(
-    split_folder: Path, names: Mapping[str, str], image: ImageArray, mask: MaskArray, info: DatasetInfo
+    split_folder: Path,
+    names: Mapping[str, str],
+    image: ImageArray,
+    mask: MaskArray,
+    info: DatasetInfo,
+    instances: NDArray[np.uint16] | None = None,
 ) -> None:
-    """Write an image (H, W, C) and its mask (H, W) as PNG files, each whole or not at all."""
+    """Write an image (H, W, C), its mask and instance map (H, W) as PNG files, each whole or not at all."""
     assert image.dtype == info.image_dtype, f"{image.dtype} in a dataset of {info.bit_depth} bits"
     write_png(split_folder / names["image_file_name"], as_picture(image))
     write_png(split_folder / names["mask_file_name"], palette_image(mask, info))
+    if instances is not None:
+        write_png(split_folder / names["instance_file_name"], Image.fromarray(instances))
 
 
 def palette_image(mask: MaskArray, info: DatasetInfo) -> Image.Image:

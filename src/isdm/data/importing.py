@@ -27,10 +27,11 @@ from isdm.data.dataset import (
 )
 from isdm.data.image_files import MaskArray, read_picture, size_text
 from isdm.data.image_rules import ImageFacts, ImageRule
+from isdm.data.instances import check_instance_size, outside_id, read_instances
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, class_colours
 from isdm.data.splits import grouped_split, split_sizes
-from isdm.data.transforms import fit_pair
+from isdm.data.transforms import fit_instances, fit_pair
 from isdm.errors import ConfigError, DataError, OutputError
 from isdm.files import ASIDE_MARK, sha256_of_file, sha256_of_json, written_aside
 from isdm.progress import say, track
@@ -85,7 +86,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
 
 
 def _fingerprint(source: Source) -> str:
-    files = {path for pair in source.pairs for path in (pair.image, pair.mask)}
+    files = {path for pair in source.pairs for path in (pair.image, pair.mask, pair.instances) if path is not None}
     contents = [(path.name, sha256_of_file(path)) for path in sorted(files) if path.is_file()]
     return sha256_of_json([source.class_names, contents])
 
@@ -154,6 +155,8 @@ def _check_all(
                     f"{pair.image} is {size_text(image)} but {pair.mask} is {size_text(mask)}; they must agree."
                 )
             check_class_ids(mask, declared, pair.mask)
+            if pair.instances is not None:
+                check_instance_size(read_instances(pair.instances), pair.instances, mask, pair.mask)
         except DataError as error:
             if str(error) not in problems:
                 problems.append(str(error))
@@ -241,9 +244,13 @@ def _write_all(
     for pair, split in track(rows, "Writing pairs", total=len(rows), unit="pairs"):
         image = images.load(pair.image)
         mask: MaskArray = table[pair.load_mask()]
+        instances = None
+        if pair.instances is not None:
+            instances = read_instances(pair.instances)
+            instances = fit_instances(instances, config.size, config.fit, outside_id(instances, mask))
         image, mask = fit_pair(image, mask, config.size, config.fit)
-        names = pair_names(pair.stem, len(lines[split]), totals[split])
-        write_pair(folder / split, names, image, mask, info)
+        names = pair_names(pair.stem, len(lines[split]), totals[split], instances=instances is not None)
+        write_pair(folder / split, names, image, mask, info, instances)
         lines[split].append({**names, "group": pair.group or pair.stem, "source": "real"})
     for split, metadata in lines.items():
         write_metadata(folder / split, metadata)

@@ -15,7 +15,8 @@ def semantic_map(
         mask: (N, H, W) integer class ids.
         num_classes: number of classes, background included.
         ignore_index: pixels with this id become the zero vector.
-        instances: (N, H, W) ids of objects; their borders become one more channel, the last.
+        instances: (N, H, W) ids of objects; their borders become one more channel, the last, zero where the
+            mask is ignored.
 
     Returns:
         (N, num_classes, H, W) float32, or one channel more with `instances`.
@@ -24,7 +25,10 @@ def semantic_map(
     ignored = mask == ignore_index
     one_hot = torch.nn.functional.one_hot(mask.masked_fill(ignored, 0), num_classes)
     one_hot = one_hot.masked_fill(ignored[..., None], 0).permute(0, 3, 1, 2).float()
-    return one_hot if instances is None else torch.cat([one_hot, instance_edges(instances)], dim=1)
+    if instances is None:
+        return one_hot
+    edges = instance_edges(instances).masked_fill(ignored[:, None], 0)
+    return torch.cat([one_hot, edges], dim=1)
 
 
 def instance_edges(instances: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from isdm.config import Fit
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import ImageArray, MaskArray, as_picture
+from isdm.data.instances import InstanceArray
 
 
 def fit_pair(
@@ -30,6 +31,14 @@ def fit_pair(
     wide = _fit(Image.fromarray(image[:, :, 0].astype(np.float32)), size, fit, Image.Resampling.BICUBIC, 0)
     limits = np.iinfo(image.dtype)
     return np.rint(np.asarray(wide)).clip(limits.min, limits.max).astype(image.dtype)[:, :, None], fitted_mask
+
+
+def fit_instances(instances: InstanceArray, size: tuple[int, int] | None, fit: Fit, outside: int) -> InstanceArray:
+    """Bring an instance map (H, W) to `size` as `fit_pair` does with its mask; `pad` fills with the id `outside`."""
+    if size is None or instances.shape == size:
+        return instances
+    picture = Image.fromarray(instances.astype(np.int32))
+    return np.asarray(_fit(picture, size, fit, Image.Resampling.NEAREST, outside)).astype(np.uint16)
 
 
 def _fit(picture: Image.Image, size: tuple[int, int], fit: Fit, method: Image.Resampling, fill: int) -> Image.Image:

@@ -10,18 +10,20 @@ import numpy as np
 from isdm import provenance
 from isdm.config import SampleConfig
 from isdm.data.dataset import (
+    Pair,
     SegmentationDataset,
     load_masks,
     pair_names,
     write_metadata,
     write_pair,
 )
+from isdm.data.instances import load_instances
 from isdm.errors import ModelError
 from isdm.files import append_json_line, read_json_lines
 from isdm.hardware import select_device, select_dtype
 from isdm.pipeline import SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
 from isdm.progress import progress, say
-from isdm.synthesis.masks import draw_mask, source_index
+from isdm.synthesis.masks import draw_instances, draw_mask, source_index
 from isdm.training.checkpoint import weights_fingerprint
 
 MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})
@@ -55,6 +57,11 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
     pairs = dataset.require("train")
     masks = load_masks(dataset, pairs)
     check_masks(masks, pipeline.info)
+    instances = load_instances(dataset, pairs)
+    if pipeline.info.instances and instances is None:
+        raise ModelError(
+            f"{model} was trained with instance maps, but {dataset.folder} has none; import it with instances/."
+        )
     inputs = {"model": weights_fingerprint(model), "train split": dataset.fingerprint("train")}
     if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":
         say(f"{out} already holds its {config.num_samples} pairs.")
@@ -87,8 +94,15 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
                 draw_mask(config.masks, masks[source], config.seed, index)
                 for source, index in zip(sources, indices, strict=True)
             ]
+            drawn_instances = None
+            if instances is not None:
+                drawn_instances = [
+                    draw_instances(config.masks, instances[source], masks[source], config.seed, index)
+                    for source, index in zip(sources, indices, strict=True)
+                ]
             images = pipeline(
                 np.stack(drawn),
+                instances=np.stack(drawn_instances) if drawn_instances and pipeline.info.instances else None,
                 sample_indices=indices,
                 seed=config.seed,
                 sampler=config.sampler,
@@ -97,9 +111,10 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
                 guidance_scale=config.guidance,
                 guidance_interval=config.guidance_interval,
             )
-            for index, source, mask, image in zip(indices, sources, drawn, images, strict=True):
-                line = _metadata(config, index, pairs[source].stem, pairs[source].group, inputs["model"])
-                write_pair(out / "train", line, image, mask, info)
+            for place, (index, source) in enumerate(zip(indices, sources, strict=True)):
+                line = _metadata(config, index, pairs[source], inputs["model"])
+                ids = drawn_instances[place] if drawn_instances else None
+                write_pair(out / "train", line, images[place], drawn[place], info, ids)
                 append_json_line(parts, line)
             bar.advance(len(indices))
     lines = read_json_lines(parts, tolerate_cut_tail=True)
@@ -124,13 +139,15 @@ def _cut_tail(parts: Path, done: list[Any]) -> None:
             append_json_line(parts, line)
 
 
-def _metadata(config: SampleConfig, index: int, source_mask: str, group: str, model: str) -> dict[str, Any]:
+def _metadata(config: SampleConfig, index: int, source: Pair, model: str) -> dict[str, Any]:
     always_guided = config.guidance_interval == SampleConfig.model_fields["guidance_interval"].default
     return {
-        **pair_names(f"{index:06d}_{source_mask}", index, config.num_samples),
-        "group": group,
+        **pair_names(
+            f"{index:06d}_{source.stem}", index, config.num_samples, instances=source.instances is not None
+        ),
+        "group": source.group,
         "source": "synthetic",
-        "source_mask": source_mask,
+        "source_mask": source.stem,
         "sample_index": index,
         "seed": config.seed,
         "sampler": config.sampler,

@@ -1,13 +1,17 @@
 """Masks to paint images for: the training masks, as they are or moved about."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import affine, horizontal_flip
 from torchvision.tv_tensors import Mask
 
 from isdm.config import Masks
 from isdm.data.image_files import MaskArray
+from isdm.data.instances import InstanceArray, outside_id
 
 MOST_DEGREES = 15.0
 MOST_SHIFT = 0.08
@@ -26,11 +30,29 @@ def draw_mask(kind: Masks, mask: MaskArray, seed: int, index: int) -> MaskArray:
     `augmented` flips it at random, turns it by up to 15 degrees, scales it by 0.85 to 1.15 and shifts it by
     up to 8 % of its size; what comes in from outside is background.
     """
+    return mask if kind == "real" else _moved(mask, seed, index, fill=0).astype(np.uint8)
+
+
+def draw_instances(kind: Masks, instances: InstanceArray, mask: MaskArray, seed: int, index: int) -> InstanceArray:
+    """Make the instance map of the `index`-th sample from that of a training pair (H, W), moved as its mask is.
+
+    Args:
+        kind: see `draw_mask`.
+        instances: the training pair's instance map.
+        mask: the training pair's mask (H, W).
+        seed: see `draw_mask`.
+        index: see `draw_mask`.
+    """
     if kind == "real":
-        return mask
+        return instances
+    return _moved(instances, seed, index, fill=outside_id(instances, mask)).astype(np.uint16)
+
+
+def _moved(values: NDArray[np.integer[Any]], seed: int, index: int, fill: int) -> NDArray[np.int32]:
+    """Move values (H, W) up to 65535 about; `fill` comes in from outside."""
     rng = np.random.default_rng((seed, 0xA06, index))
-    height, width = mask.shape
-    turned = Mask(torch.from_numpy(mask.copy()))
+    height, width = values.shape
+    turned = Mask(torch.from_numpy(values.astype(np.int32)))
     if rng.random() < 0.5:
         turned = horizontal_flip(turned)
     shift_x, shift_y = rng.uniform(-MOST_SHIFT, MOST_SHIFT, 2) * (width, height)
@@ -41,7 +63,7 @@ def draw_mask(kind: Masks, mask: MaskArray, seed: int, index: int) -> MaskArray:
         scale=float(rng.uniform(*SCALES)),
         shear=[0.0, 0.0],
         interpolation=InterpolationMode.NEAREST,
-        fill=[0],
+        fill=[fill],
     )
-    result: MaskArray = turned.numpy()
+    result: NDArray[np.int32] = turned.numpy()
     return result

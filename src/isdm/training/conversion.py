@@ -15,6 +15,7 @@ from isdm.pipeline import ModelInfo
 from isdm.training import checkpoint as model_files
 
 KNOWN_DROP_RATE = 0.0
+ASSUMED = PUBLISHED_DEFAULTS | {"no_instance": True}
 
 
 def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list[str]:
@@ -23,8 +24,9 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     Args:
         checkpoint: the published `.pt` file (model or EMA).
         out: model folder to make.
-        config: the published options as JSON or YAML; `num_head_channels` and `image_size` are not in the
-            checkpoint and are taken from here, or from the published defaults.
+        config: the published options as JSON or YAML; `num_head_channels`, `image_size` and `no_instance`
+            (false: the last channel of the map holds the borders of instances) are not in the checkpoint and
+            are taken from here, or assumed.
 
     Raises:
         ModelError: the file is no published network, or the options do not fit it.
@@ -47,13 +49,19 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     except RuntimeError as error:
         raise ModelError(f"{checkpoint} is not a network that isdm knows: {str(error).splitlines()[1]}") from None
     size = int(published.get("image_size", PUBLISHED_DEFAULTS["image_size"]))
-    names = ["background", *(f"class_{i}" for i in range(1, options["num_classes"]))]
+    has_edges = not _no_instance(published)
+    num_classes = options["num_classes"] - has_edges
+    if num_classes < 2:
+        raise ModelError(
+            f"{checkpoint} reads maps of {options['num_classes']} channels; with no_instance = false the last is the "
+            f"edge channel, which leaves {num_classes} class: give no_instance = true."
+        )
+    names = ["background", *(f"class_{i}" for i in range(1, num_classes))]
     colours = class_colours(len(names))
     classes = tuple(SegmentationClass(i, name, colours[i]) for i, name in enumerate(names))
-    info = ModelInfo(
-        classes, options["in_channels"], (size, size), float(published.get("drop_rate", KNOWN_DROP_RATE))
-    )
-    record = {"options": options | {"image_size": size}}
+    drop_rate = float(published.get("drop_rate", KNOWN_DROP_RATE))
+    info = ModelInfo(classes, options["in_channels"], (size, size), drop_rate, instances=has_edges)
+    record = {"options": options | {"image_size": size, "no_instance": not has_edges}}
     inputs = {"checkpoint": sha256_of_file(checkpoint)}
     provenance.begin(out, "convert", record, inputs)
     weights = model_files.snapshot(unet.state_dict())
@@ -61,12 +69,19 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     model_files.write_raw_weights(out, weights)
     provenance.finish(out, record, 0.0)
     assumed = [
-        f"{key} = {value} (the published default; the checkpoint does not hold it, --config would)"
-        for key, value in PUBLISHED_DEFAULTS.items()
+        f"{key} = {value} (the default; the checkpoint does not hold it, --config would)"
+        for key, value in ASSUMED.items()
         if key not in published
     ]
     read = ", ".join(f"{key} = {value}" for key, value in options.items())
     return [f"Read off the tensors: {read}", *(f"Assumed: {line}" for line in assumed), f"Model: {out}"]
+
+
+def _no_instance(published: dict[str, Any]) -> bool:
+    value = published.get("no_instance", ASSUMED["no_instance"])
+    if not isinstance(value, bool):
+        raise ModelError(f"no_instance = {value!r} in the published options must be true or false.")
+    return value
 
 
 def _check_attention(options: dict[str, Any], published: dict[str, Any]) -> None:

@@ -97,6 +97,10 @@ def finetune(
             f"{model} paints {base.channels} channel(s) for {len(base.classes)} classes but {dataset.folder} has "
             f"{info.channels} and {len(info.classes)}; fine-tune on a dataset of the same form."
         )
+    if base.instances != info.instances:
+        raise ModelError(
+            f"{model} was trained with instances={base.instances}; fine-tune it so: --set instances={base.instances}."
+        )
     unet = SemanticDiffusionPipeline.from_pretrained(model).unet
     unet.load_state_dict(checkpoint.read_raw_weights(model))
     inputs = {"train split": info.trained_on["fingerprint"], "model": checkpoint.weights_fingerprint(model)}

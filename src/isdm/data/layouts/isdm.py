@@ -17,7 +17,7 @@ def read(source: Path) -> Source:
     """Read the folder's classes and pairs."""
     dataset = SegmentationDataset(source)
     pairs = [
-        SourcePair(pair.image, pair.mask, pair.stem, partial(read_mask, pair.mask), pair.group, split)
+        SourcePair(pair.image, pair.mask, pair.stem, partial(read_mask, pair.mask), pair.group, split, pair.instances)
         for split in dataset.splits
         for pair in dataset.pairs(split)
     ]

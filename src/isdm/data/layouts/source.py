@@ -34,6 +34,8 @@ class SourcePair:
     """What a split must not part, where the layout knows it."""
     split: Split | None = None
     """The split that the source itself gives, if any."""
+    instances: Path | None = None
+    """The instance map's file, where the source has them."""
 
 
 @dataclass(frozen=True)
