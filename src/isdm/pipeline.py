@@ -266,9 +266,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
 
-    def _semantic_maps(
-        self, masks: NDArray[np.integer[Any]], instances: NDArray[np.integer[Any]] | None
-    ) -> Tensor:
+    def _semantic_maps(self, masks: NDArray[np.integer[Any]], instances: NDArray[np.integer[Any]] | None) -> Tensor:
         """The network's view (N, K, H, W) of masks and instance maps."""
         assert self.info is not None
         ids = None if instances is None else torch.from_numpy(np.asarray(instances, np.int64))

@@ -19,6 +19,7 @@ from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterC
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.image_files import read_picture
 from isdm.data.layouts import read_source
+from isdm.data.layouts.source import image_files
 from isdm.data.splits import split_sizes
 from isdm.evaluation.rows import make_rows
 from isdm.evaluation.study import cells_of
@@ -84,7 +85,8 @@ def _shape(config: DataConfig, data: Path) -> Shape:
     grey = bool((image == image[:, :, :1]).all())
     size = config.size or (image.shape[0], image.shape[1])
     sizes = split_sizes(len(source.pairs), config.test, config.validation)
-    return Shape(size, 1 if grey else 3, len(source.class_names), sizes["train"])
+    num_extra = len(image_files(config.defect_free)) if config.defect_free is not None else 0
+    return Shape(size, 1 if grey else 3, len(source.class_names), sizes["train"] + num_extra)
 
 
 def _training_line(

@@ -29,6 +29,9 @@ def import_(
     validation: Annotated[
         str | None, typer.Option(help="Share of what test leaves, or number, of validation images (0.2).")
     ] = None,
+    defect_free: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Further pictures without any defect and without masks.")
+    ] = None,
     max_defect_free: Annotated[
         float | None, typer.Option(help="Keep at most this many pairs without foreground for each with it.")
     ] = None,
@@ -48,6 +51,7 @@ def import_(
         group_by=group_by,
         test=options.number(test),
         validation=options.number(validation),
+        defect_free=defect_free,
         max_defect_free=max_defect_free,
         seed=seed,
     )

@@ -12,7 +12,7 @@ _SEEDED = ("data", "train", "finetune", "sample", "audit", "evaluate")
 
 
 def read_experiment(path: Path) -> ExperimentConfig:
-    """Read and validate an experiment file; `data.source` is relative to the file.
+    """Read and validate an experiment file; `data.source` and `data.defect_free` are relative to the file.
 
     Raises:
         ConfigError: naming each unknown key, with the nearest known one, and each value out of range.
@@ -26,8 +26,9 @@ def read_experiment(path: Path) -> ExperimentConfig:
     if isinstance(values.get("finetune"), Mapping) and isinstance(values["train"], Mapping):
         values["finetune"] = merged(_inherited(values["train"]), values["finetune"])
     config = build(ExperimentConfig, values, where=str(path))
-    source = (path.parent / config.data.source).resolve()
-    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+    folders = {"source": config.data.source, "defect_free": config.data.defect_free}
+    folders = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
+    return config.model_copy(update={"data": config.data.model_copy(update=folders)})
 
 
 def _filled_in(train: Any) -> Any:

@@ -39,6 +39,8 @@ class DataConfig(StageConfig):
     """Share (below 1) or number of test images."""
     validation: float | int = Field(0.2, ge=0)
     """Share of what the test split leaves (below 1), or number, of validation images."""
+    defect_free: Path | None = None
+    """Folder of further pictures without any defect and without masks, for the training split."""
     max_defect_free: float | None = Field(None, ge=0)
     """Keep at most this many pairs without any foreground pixel, as a multiple of the others."""
     seed: int = Field(0, ge=0)
@@ -85,7 +87,9 @@ class SampleConfig(StageConfig):
         if self.timesteps == "rescaled" and self.sampler not in ("ddpm", "ddim"):
             raise contradiction(f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'")
         if self.timesteps == "rescaled" and self.steps < 21:
-            raise contradiction(f"'rescaled' needs at least 21 steps, not {self.steps}: below, its last beta reaches 1")
+            raise contradiction(
+                f"'rescaled' needs at least 21 steps, not {self.steps}: below, its last beta reaches 1"
+            )
         return self
 
 

@@ -25,6 +25,7 @@ from isdm.data.dataset import (
     write_metadata,
     write_pair,
 )
+from isdm.data.defect_free import read_defect_free
 from isdm.data.image_files import MaskArray, read_picture, size_text
 from isdm.data.image_rules import ImageFacts, ImageRule
 from isdm.data.instances import check_instance_size, outside_id, read_instances
@@ -53,7 +54,12 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         raise OutputError(f"{out} has no name of its own; give a new folder, such as {out / 'dataset'}.")
     layout, source = read_source(config.source, config.layout)
     inputs = {"source": _fingerprint(source)}
-    provenance.check(out, "data import", config.plain(), inputs, may_change={"source"})
+    if config.defect_free is not None:
+        extra = read_defect_free(config.defect_free, {pair.stem for pair in source.pairs})
+        inputs["defect-free folder"] = _fingerprint(replace(source, pairs=extra))
+        note = f"{len(extra)} defect-free pictures are all background, and for training alone"
+        source = replace(source, pairs=[*source.pairs, *extra], notes=[*source.notes, note])
+    provenance.check(out, "data import", config.plain(), inputs, may_change={"source", "defect_free"})
     record = provenance.read(out)
     if record is not None and record.finished:
         say(f"{out} is already imported.")
@@ -62,7 +68,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
     classes, table = _classes(source, config)
     images, class_pixels = _check_all(source, classes, table)
     source, class_pixels = _limit_defect_free(source, class_pixels, config)
-    splits = _splits(source, class_pixels, config)
+    source, splits = _splits(source, class_pixels, config)
     info = DatasetInfo(
         name=out.resolve().name,
         classes=classes,
@@ -191,7 +197,22 @@ def _limit_defect_free(
     return replace(source, pairs=[source.pairs[i] for i in kept], notes=[*source.notes, note]), pixels[kept]
 
 
-def _splits(source: Source, pixels: NDArray[np.int64], config: DataConfig) -> list[Split]:
+def _splits(source: Source, pixels: NDArray[np.int64], config: DataConfig) -> tuple[Source, list[Split]]:
+    """The split of each pair; pairs for training alone are left out where their group is in another split."""
+    groups = [pair.group or pair.stem for pair in source.pairs]
+    own = [index for index, pair in enumerate(source.pairs) if not pair.train_only]
+    of_own = _own_splits(replace(source, pairs=[source.pairs[i] for i in own]), pixels[own], config)
+    split_of = dict(zip(own, of_own, strict=True))
+    held_out = {groups[index] for index, split in split_of.items() if split != "train"}
+    kept = [i for i, group in enumerate(groups) if i in split_of or group not in held_out]
+    left_out = len(groups) - len(kept)
+    if left_out:
+        note = f"{left_out} defect-free pictures were left out: the validation or test split has their groups"
+        source = replace(source, pairs=[source.pairs[i] for i in kept], notes=[*source.notes, note])
+    return source, [split_of.get(i, "train") for i in kept]
+
+
+def _own_splits(source: Source, pixels: NDArray[np.int64], config: DataConfig) -> list[Split]:
     given = [pair.split for pair in source.pairs]
     if all(split is not None for split in given) and "test" in given:
         chosen: list[Split] = [split or "train" for split in given]
@@ -240,13 +261,14 @@ def _write_all(
 ) -> None:
     lines: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS if split in splits}
     totals = Counter(splits)
+    has_instances = any(pair.instances for pair in source.pairs)
     rows = list(zip(source.pairs, splits, strict=True))
     for pair, split in track(rows, "Writing pairs", total=len(rows), unit="pairs"):
         image = images.load(pair.image)
         mask: MaskArray = table[pair.load_mask()]
         instances = None
-        if pair.instances is not None:
-            instances = read_instances(pair.instances)
+        if has_instances:  # a defect-free picture shows no object
+            instances = read_instances(pair.instances) if pair.instances else np.zeros(mask.shape, np.uint16)
             instances = fit_instances(instances, config.size, config.fit, outside_id(instances, mask))
         image, mask = fit_pair(image, mask, config.size, config.fit)
         names = pair_names(pair.stem, len(lines[split]), totals[split], instances=instances is not None)

@@ -142,9 +142,7 @@ def _cut_tail(parts: Path, done: list[Any]) -> None:
 def _metadata(config: SampleConfig, index: int, source: Pair, model: str) -> dict[str, Any]:
     always_guided = config.guidance_interval == SampleConfig.model_fields["guidance_interval"].default
     return {
-        **pair_names(
-            f"{index:06d}_{source.stem}", index, config.num_samples, instances=source.instances is not None
-        ),
+        **pair_names(f"{index:06d}_{source.stem}", index, config.num_samples, instances=source.instances is not None),
         "group": source.group,
         "source": "synthetic",
         "source_mask": source.stem,

@@ -36,6 +36,8 @@ class SourcePair:
     """The split that the source itself gives, if any."""
     instances: Path | None = None
     """The instance map's file, where the source has them."""
+    train_only: bool = False
+    """A picture without a defect and without a mask file; `mask` is the picture itself."""
 
 
 @dataclass(frozen=True)
