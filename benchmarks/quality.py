@@ -155,7 +155,9 @@ def pooled_agreement(counts: Counts) -> float:
 
 @cache
 def _extractor() -> nn.Module:
-    return build_segmenter("fpn", PACKAGED_ENCODER, "imagenet", 2).network.encoder.eval()  # type: ignore[return-value]
+    encoder = build_segmenter("fpn", PACKAGED_ENCODER, "imagenet", 2).network.encoder
+    assert isinstance(encoder, nn.Module)
+    return encoder.eval()
 
 
 @torch.no_grad()
@@ -166,13 +168,13 @@ def features(images: ImageArray) -> Floats:
         batch = torch.from_numpy(images[start : start + 64]).permute(0, 3, 1, 2).float() / 255
         batch = F.interpolate(batch, size=(96, 96), mode="bilinear", align_corners=False)
         parts.append(_extractor()((batch - 0.5) / 0.5)[-1].mean(dim=(2, 3)))
-    of_images: Floats = torch.cat(parts).double().numpy() / FEATURE_SIZE
+    of_images: Floats = torch.cat(parts).double().div(FEATURE_SIZE).numpy()
     return of_images
 
 
 def cubic_kernel(x: Floats, y: Floats) -> Floats:
     """(x·y/d + 1)^3 (N, M) for features (N, d) and (M, d), as in Bińkowski et al. 2018."""
-    return (x @ y.T / x.shape[1] + 1.0) ** 3
+    return np.asarray((x @ y.T / x.shape[1] + 1.0) ** 3)
 
 
 def mean_of_different(kernel: Floats, times: Floats) -> Floats:

@@ -187,7 +187,7 @@ def agreement_change(ours: Drawn, papers: Drawn, times: Floats) -> dict[str, Any
 
 
 def _pooled(counts: Counts, times: Floats) -> float:
-    total = np.tensordot(times, counts, axes=1)
+    total = np.tensordot(times.astype(np.int64), counts, axes=1)
     return float(np.nanmean(pooled_iou(total[None])[1:]))
 
 
@@ -202,7 +202,8 @@ def measure_quality(
     """Draw for the same masks with the same seeds by every way and compare."""
     chosen = real.choose(arguments.samples, arguments.seed)
     masks, groups = real.masks[chosen], real.groups[chosen]
-    folder = arguments.work / f"{arguments.train_steps}-steps-{arguments.samples}-pictures-seed{arguments.seed}"
+    of_model = f"{arguments.size}px-{arguments.base_channels}-{arguments.train_steps}-steps"
+    folder = arguments.work / f"{of_model}-{arguments.samples}-pictures-seed{arguments.seed}"
 
     def drawn_by(pipeline: SemanticDiffusionPipeline, setting: Setting) -> Drawn:
         name = f"{setting}-{str(pipeline.unet.dtype).removeprefix('torch.')}".replace(":", "-").replace("+", "p")
@@ -249,6 +250,8 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--our", nargs="+", type=Setting.parse, help="SAMPLER:STEPS[:LOW-HIGH], several to compare")
     options.add_argument("--our-steps", type=int, default=10, help="of dpmsolver++, where --our is not given")
     options.add_argument("--train-steps", type=int, default=1200, help="optimiser steps of the model")
+    options.add_argument("--size", type=int, default=32, help="height and width of the fruit")
+    options.add_argument("--base-channels", type=int, default=24, help="width of the model")
     options.add_argument("--samples", type=int, default=512, help="pictures by every way")
     options.add_argument("--seed", type=int, default=0, help="of masks and noise")
     options.add_argument("--batch", type=int, default=16, help="pictures at once where time is measured")
@@ -267,12 +270,13 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
-    dataset = fruit_dataset(arguments.work, num_fruits=arguments.fruits)
+    dataset = fruit_dataset(arguments.work, arguments.size, arguments.fruits)
     judge = trained_judge(dataset, arguments.work, arguments.judge_epochs)
     real, test = Real.read(dataset, "train"), Real.read(dataset, "test")
-    options = {**SMALL_MODEL, "unet": {**SMALL_MODEL["unet"], "spade_channels": 128}}
+    unet = {"base_channels": arguments.base_channels, "spade_channels": 128}
+    options = {**SMALL_MODEL, "unet": {**SMALL_MODEL["unet"], **unet}}
     options |= {"steps": arguments.train_steps, "device": arguments.device}
-    model = arguments.work / f"model-{arguments.train_steps}-steps"
+    model = arguments.work / f"model-{arguments.size}px-{arguments.base_channels}-{arguments.train_steps}-steps"
     papers, ours = (train_or_load(options, dataset, model) for _ in range(2))
     device = select_device(arguments.device)
     papers.prepare(device, torch.float32)
@@ -284,7 +288,7 @@ def main() -> None:
     fastest = max(lossless, key=lambda name: lossless[name], default=None)
     result = {
         "claim": CLAIM,
-        "model": options | {"size": "32x32"},
+        "model": options | {"size": f"{arguments.size}x{arguments.size}"},
         "precision_of_ours": str(ours.unet.dtype).removeprefix("torch."),
         "time": time,
         "quality": quality,
