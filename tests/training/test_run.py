@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
-from isdm.config import TrainConfig, build, with_preset
+from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.dataset import SegmentationDataset
+from isdm.data.importing import import_dataset
 from isdm.errors import DataError, ModelError, UsageError
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
 from isdm.training import checkpoint, run
@@ -201,3 +203,37 @@ def test_state_from_before_samples_were_counted(
     train(config(small, steps=5), fruit, tmp_path / "old")
     whole, old = weights(tmp_path / "whole"), weights(tmp_path / "old")
     assert all(torch.equal(whole[name], old[name]) for name in whole)
+
+
+def test_dropout_is_the_same_after_resuming(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    options = small | {"unet": small["unet"] | {"dropout": 0.3}}
+    train(config(options, steps=4), fruit, tmp_path / "whole")
+    train(config(options, steps=2), fruit, tmp_path / "parts")
+    torch.rand(5)  # whatever else drew in between
+    train(config(options, steps=4), fruit, tmp_path / "parts")
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_pretraining_on_pictures_without_defects(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    """Import beside them, train on them alone, then go on with all from those weights."""
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for index in range(3):
+        values = np.random.default_rng(index).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(values).save(clean / f"clean{index}.png")
+    source = {"source": fruit.folder, "layout": "isdm", "defect_free": clean}
+    dataset = import_dataset(build(DataConfig, source), tmp_path / "data")
+    options = config(small, steps=2, images="defect-free")
+    chosen = load_training_images(dataset, options)[0].chosen
+    assert {"clean0", "clean1", "clean2"} <= {dataset.pairs("train")[index].stem for index in chosen}
+    assert not any(dataset.load(dataset.pairs("train")[index])[1].any() for index in chosen)
+    train(options, dataset, tmp_path / "pretrained")
+    train(config(small, steps=1, learning_rate=1e-12), dataset, tmp_path / "model", init=tmp_path / "pretrained")
+    start = load_file(tmp_path / "pretrained" / checkpoint.RAW_WEIGHTS)
+    assert all(torch.allclose(start[name], value, atol=1e-6) for name, value in weights(tmp_path / "model").items())
+    assert ModelInfo.read(tmp_path / "model").trained_on["initialised_from"]["images"] == "defect-free"
