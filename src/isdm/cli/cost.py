@@ -23,7 +23,7 @@ from isdm.data.layouts.source import image_files
 from isdm.data.splits import split_sizes
 from isdm.evaluation.rows import make_rows
 from isdm.evaluation.study import cells_of
-from isdm.hardware import autocast, select_device, select_dtype
+from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.models.segmenters import build_segmenter
 from isdm.models.unet import SemanticUNet
 from isdm.progress import format_seconds
@@ -137,10 +137,12 @@ def _train_step_seconds(config: TrainConfig, shape: Shape) -> float:
     options = config.unet.model_dump()
     num_map_channels = shape.num_classes + config.instances
     unet = SemanticUNet(in_channels=shape.channels, num_classes=num_map_channels, **options)
-    unet = unet.to(device).to(memory_format=torch.channels_last)
+    memory_format = select_memory_format(device, dtype)
+    unet = unet.to(device).to(memory_format=memory_format)
+    unet.share_patterns = False  # what flat masks save depends on the masks, which are not read here
     images = torch.randn(config.batch_size, shape.channels, *shape.size, device=device)
     maps = torch.zeros(config.batch_size, num_map_channels, *shape.size, device=device)
-    images, maps = (x.contiguous(memory_format=torch.channels_last) for x in (images, maps))
+    images, maps = (x.contiguous(memory_format=memory_format) for x in (images, maps))
     t = torch.zeros(config.batch_size, device=device)
 
     def step() -> None:
