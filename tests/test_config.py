@@ -87,7 +87,7 @@ def test_all_wrong_keys_are_named_at_once_with_the_place() -> None:
         (SampleConfig, "steps", 1001),
         (SampleConfig, "guidance", -1),
         (DataConfig, "test", -0.1),
-        (DataConfig, "layout", "coconut"),
+        (DataConfig, "fit", "coconut"),
         (DataConfig, "size", 0),
         (DataConfig, "size", -64),
         (DataConfig, "size", "64x0"),

@@ -39,7 +39,7 @@ def tiny(tmp_path: Path, put: Callable[..., Path], noise: Callable[..., np.ndarr
 
 
 def test_the_layout_is_recognised_and_pairs_are_grouped_by_tile(tiny: Path) -> None:
-    layout, source = read_source(tiny)
+    layout, source = read_source(DataConfig(source=tiny))
     assert layout == "magnetic-tile"
     assert source.class_names == CLASS_NAMES
     stems_of_group: dict[str | None, set[str]] = {}
@@ -53,7 +53,7 @@ def test_the_layout_is_recognised_and_pairs_are_grouped_by_tile(tiny: Path) -> N
 
 
 def test_masks_above_127_are_of_the_folders_kind(tiny: Path) -> None:
-    masks = {pair.stem: pair.load_mask() for pair in read_source(tiny)[1].pairs}
+    masks = {pair.stem: pair.load_mask() for pair in read_source(DataConfig(source=tiny))[1].pairs}
     for stem, class_id in {
         "crack_exp1_num_100": 3,
         "uneven_exp1_num_351": 5,
@@ -82,7 +82,7 @@ def test_a_photograph_without_mask_is_named(tiny: Path, tmp_path: Path) -> None:
 def real() -> Source:
     if not REAL.is_dir():
         pytest.skip(f"the magnetic tile photographs are not at {REAL}")
-    return read_source(REAL)[1]
+    return read_source(DataConfig(source=REAL))[1]
 
 
 def test_all_real_photographs_are_found(real: Source) -> None:

@@ -80,7 +80,7 @@ def _shape(config: DataConfig, data: Path) -> Shape:
         pairs = dataset.require("train")
         image, _ = dataset.load(pairs[0])
         return Shape((image.shape[0], image.shape[1]), image.shape[2], dataset.info.num_classes, len(pairs))
-    _, source = read_source(config.source, config.layout)
+    _, source = read_source(config)
     image = read_picture(source.pairs[0].image)
     grey = bool((image == image[:, :, :1]).all())
     size = config.size or (image.shape[0], image.shape[1])

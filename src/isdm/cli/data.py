@@ -17,14 +17,42 @@ app = typer.Typer(help="Import, describe and check datasets.", no_args_is_help=T
 def import_(
     source: Annotated[Path, typer.Argument(help="Folder with images and masks; it is never written to.")],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Dataset folder to make.")],
-    layout: Annotated[str | None, typer.Option(help="auto, folders, isdm or magnetic-tile.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="auto, or a layout's name: coco, folders, voc, … (a wrong one lists all).")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A published selection, such as lemons-blemish.")] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(help="What mask pixels mean: auto, ids, binary, colours, instances, alpha or one-hot."),
+    ] = None,
+    mask_threshold: Annotated[
+        int | None, typer.Option(help="Binary masks: values above are foreground (127).")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="256 or HEIGHTxWIDTH; without it images keep theirs.")] = None,
-    fit: Annotated[str | None, typer.Option(help="stretch, pad or crop.")] = None,
+    fit: Annotated[str | None, typer.Option(help="stretch, pad, crop (keeps the defects) or tile.")] = None,
+    window: Annotated[
+        str | None, typer.Option(help="Pixels of the source that a crop or tile spans, 512 or HEIGHTxWIDTH.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Classes to keep, a,b; others become background.")] = None,
     merge: Annotated[list[str] | None, typer.Option(help="NEW=a,b: one class made of several.")] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Regular expression on file stems; what it matches is never parted.")
     ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Groups from a file with the columns name and group.")
+    ] = None,
+    near_duplicates: Annotated[
+        bool | None,
+        typer.Option(help="Keep pictures of the same thing together, whatever the light (on, but for given groups)."),
+    ] = None,
+    split_by: Annotated[str | None, typer.Option(help="group, or image (leaks: for comparison).")] = None,
+    splits: Annotated[
+        str | None, typer.Option(help="source keeps the source's own splits, new makes others.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds of a cross-validation; fold --fold is the test split.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Which fold is the test split, from 0.")] = None,
     test: Annotated[str | None, typer.Option(help="Share or number of test images (0.2).")] = None,
     validation: Annotated[
         str | None, typer.Option(help="Share of what test leaves, or number, of validation images (0.2).")
@@ -35,6 +63,9 @@ def import_(
     max_defect_free: Annotated[
         float | None, typer.Option(help="Keep at most this many pairs without foreground for each with it.")
     ] = None,
+    skip_bad: Annotated[
+        bool | None, typer.Option("--skip-bad", help="Leave out pairs with a problem and record which.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the split (0).")] = None,
 ) -> None:
     """Turn images and masks in any known layout into a dataset folder, every pair opened and checked."""
@@ -44,15 +75,26 @@ def import_(
     values = options.given(
         source=source,
         layout=layout,
+        recipe=recipe,
+        masks=masks,
+        mask_threshold=mask_threshold,
         size=size,
         fit=fit,
+        window=window,
         classes=options.comma_list(classes),
         merge={name: options.comma_list(parts) for name, _, parts in merged} or None,
         group_by=group_by,
+        groups=groups,
+        near_duplicates=near_duplicates,
+        split_by=split_by,
+        splits=splits,
+        folds=folds,
+        fold=fold,
         test=options.number(test),
         validation=options.number(validation),
         defect_free=defect_free,
         max_defect_free=max_defect_free,
+        skip_bad=skip_bad,
         seed=seed,
     )
     import_dataset(options.config(DataConfig, values, "data import"), out)

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from isdm.config.base import Size, StageConfig, contradiction
 from isdm.config.training import Compile, FinetuneConfig, TrainConfig
 
-Layout = Literal["auto", "folders", "isdm", "magnetic-tile"]
-Fit = Literal["stretch", "pad", "crop"]
+Fit = Literal["stretch", "pad", "crop", "tile"]
+MaskReading = Literal["auto", "ids", "binary", "colours", "instances", "alpha", "one-hot"]
 Sampler = Literal["ddpm", "ddim", "dpmsolver++", "dpmsolver++-sde", "unipc"]
 Timesteps = Literal["respaced", "rescaled"]
 Masks = Literal["real", "augmented"]
@@ -23,18 +23,38 @@ class DataConfig(StageConfig):
 
     source: Path
     """Folder with the images and masks to import; it is never written to."""
-    layout: Layout = "auto"
-    """How the source is arranged."""
+    layout: str = "auto"
+    """How the source is arranged: a layout's name, or `auto` to recognise it."""
+    recipe: str | None = None
+    """A published selection of classes and images of a known dataset, such as `lemons-blemish`."""
+    masks: MaskReading = "auto"
+    """What mask pixels mean, in layouts of image files; `auto` finds it from all masks and says what it found."""
+    mask_threshold: int = Field(127, ge=0, le=254)
+    """Mask values above it are foreground, where masks are `binary` or `alpha`."""
     size: Size | None = None
     """Size of the imported images, 256 or HEIGHTxWIDTH; without it they keep their own."""
     fit: Fit = "stretch"
-    """How an image is brought to `size`: stretched, padded or cropped around its centre."""
+    """How an image is brought to `size`: stretched, padded, cropped with its defects, or cut into tiles."""
+    window: Size | None = None
+    """Pixels of the source that a crop or tile spans; without it a crop is as large as fits and a tile is `size`."""
     classes: tuple[str, ...] | None = Field(None, min_length=1)
     """Names of the classes to keep, background left out; the others become background."""
     merge: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """New class name: the classes that it is made of."""
     group_by: str | None = None
     """Regular expression on the file stem; what its first group matches must not be parted by a split."""
+    groups: Path | None = None
+    """CSV file with the columns `name` (file stem) and `group`, in place of `group_by`."""
+    near_duplicates: bool = True
+    """Also keep pictures together that show the same thing, whatever the light; not where groups are given."""
+    split_by: Literal["group", "image"] = "group"
+    """`image` splits as if pictures had no groups, which lets test images leak into training: for comparison."""
+    splits: Literal["source", "new"] = "source"
+    """Keep the splits that the source itself has, or split anew."""
+    folds: int | None = Field(None, ge=2)
+    """Number of folds of a cross-validation; the test split is then the fold number `fold`."""
+    fold: int = Field(0, ge=0)
+    """Which of the folds is the test split, counted from 0."""
     test: float | int = Field(0.2, ge=0)
     """Share (below 1) or number of test images."""
     validation: float | int = Field(0.2, ge=0)
@@ -43,8 +63,30 @@ class DataConfig(StageConfig):
     """Folder of further pictures without any defect and without masks, for the training split."""
     max_defect_free: float | None = Field(None, ge=0)
     """Keep at most this many pairs without any foreground pixel, as a multiple of the others."""
+    skip_bad: bool = False
+    """Leave out pairs with a problem, and record which, instead of refusing the whole source."""
     seed: int = Field(0, ge=0)
     """Seed of the split."""
+
+    @model_validator(mode="after")
+    def _groups_come_from_one_place(self) -> Self:
+        if self.group_by is not None and self.groups is not None:
+            raise contradiction("group_by and groups exclude one another; give the expression or the file")
+        return self
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.fold >= (self.folds or 1):
+            raise contradiction(f"fold = {self.fold} must be below folds = {self.folds or 'none given'}")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_need_a_size(self) -> Self:
+        if self.fit == "tile" and self.size is None:
+            raise contradiction("fit 'tile' needs a size; give --size")
+        if self.window is not None and (self.fit not in ("crop", "tile") or self.size is None):
+            raise contradiction("window goes with fit 'crop' or 'tile' and a size")
+        return self
 
 
 class SampleConfig(StageConfig):

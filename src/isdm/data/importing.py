@@ -52,7 +52,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
     watch = provenance.Stopwatch()
     if not out.name:
         raise OutputError(f"{out} has no name of its own; give a new folder, such as {out / 'dataset'}.")
-    layout, source = read_source(config.source, config.layout)
+    layout, source = read_source(config)
     inputs = {"source": _fingerprint(source)}
     if config.defect_free is not None:
         extra = read_defect_free(config.defect_free, {pair.stem for pair in source.pairs})

@@ -1,48 +1,67 @@
-"""Layouts that `isdm data import` reads. A new one is one module here and one line in `LAYOUTS`.
+"""Layouts that `isdm data import` reads. A new one is one module here: its name is the layout's.
 
-A layout module has `recognises(source) -> bool` and `read(source) -> Source`; it names files and says how
-their masks become class ids, but decodes no image before it is asked to.
+A layout module has
+
+    recognises(source) -> bool     cheap and certain: by folders and file names, without decoding images
+    read(source, config) -> Source names files and says how their masks become class ids; decodes no image
+
+and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source.
 """
 
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 
-from isdm.config import Layout
-from isdm.data.layouts import folders, isdm, magnetic_tile
+from isdm.config import DataConfig
 from isdm.data.layouts.source import Source
-from isdm.errors import DataError
-
-LAYOUTS: dict[str, ModuleType] = {  # in the order in which `auto` asks them
-    "isdm": isdm,
-    "magnetic-tile": magnetic_tile,
-    "folders": folders,
-}
+from isdm.errors import ConfigError, DataError
 
 
-def read_source(folder: Path, layout: Layout = "auto") -> tuple[str, Source]:
-    """Read the tree at `folder`; with `auto`, as the first layout that recognises it.
+@cache
+def layouts() -> dict[str, ModuleType]:
+    """Every layout's module by the layout's name, in the order of the names."""
+    modules = {info.name: import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)}
+    return {name.replace("_", "-"): module for name, module in sorted(modules.items()) if hasattr(module, "read")}
+
+
+def read_source(config: DataConfig) -> tuple[str, Source]:
+    """Read the tree at `config.source`; with layout `auto`, as the one layout that recognises it.
 
     Returns:
         The layout's name and what it found.
 
     Raises:
-        DataError: when the folder is missing, no layout fits, or no pair is found.
+        ConfigError: the layout's name is unknown.
+        DataError: the folder is missing, no layout or more than one fits, or no pair is found.
     """
+    folder = config.source
+    if config.layout not in ("auto", *layouts()):
+        raise ConfigError(f"layout = {config.layout!r} is unknown; choose auto, {', '.join(layouts())}.")
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder that holds the images and masks.")
-    name = layout if layout != "auto" else _recognised(folder)
-    source: Source = LAYOUTS[name].read(folder)
+    name = config.layout if config.layout != "auto" else recognised(folder)
+    source: Source = layouts()[name].read(folder, config)
     if not source.pairs:
         why = f": {source.problems[0]}" if source.problems else ""
         raise DataError(f"{folder} holds no pair of image and mask in the layout {name!r}{why}.")
     return name, source
 
 
-def _recognised(folder: Path) -> str:
-    for name, module in LAYOUTS.items():
-        if module.recognises(folder):
-            return name
-    raise DataError(
-        f"{folder} has none of the known layouts. Put images into images/ and masks of the same names into "
-        f"masks/, or name one with --layout: {', '.join(LAYOUTS)}."
-    )
+def recognised(folder: Path) -> str:
+    """The name of the layout that `folder` has."""
+    special = [name for name, module in layouts().items() if not _generic(module) and module.recognises(folder)]
+    names = special or [name for name, module in layouts().items() if _generic(module) and module.recognises(folder)]
+    if len(names) > 1:
+        raise DataError(f"{folder} could have the layouts {' and '.join(names)}; name the right one with --layout.")
+    if not names:
+        raise DataError(
+            f"{folder} has none of the known layouts. Put images into images/ and masks of the same names into "
+            f"masks/, or name one with --layout: {', '.join(layouts())}."
+        )
+    return names[0]
+
+
+def _generic(module: ModuleType) -> bool:
+    return bool(getattr(module, "GENERIC", False))

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.layouts.source import Source, SourcePair, image_files
 from isdm.data.mask_rules import find_rule
@@ -21,6 +22,7 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt")
 INSTANCE_FOLDER = "instances"
 MASK_ENDINGS = ("", "_mask", "-mask", "_label", "_gt", "_seg", "_segmentation")
+GENERIC = True
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -55,7 +57,7 @@ def recognises(source: Path) -> bool:
     return bool(_roots(source))
 
 
-def read(source: Path) -> Source:
+def read(source: Path, config: DataConfig) -> Source:
     """Pair images and masks by name and find out what the mask values mean."""
     roots = _roots(source)
     if not roots:

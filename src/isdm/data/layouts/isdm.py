@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from isdm.config import DataConfig
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.image_files import read_mask
 from isdm.data.layouts.source import Source, SourcePair
@@ -13,7 +14,7 @@ def recognises(source: Path) -> bool:
     return (source / "dataset.json").is_file()
 
 
-def read(source: Path) -> Source:
+def read(source: Path, config: DataConfig) -> Source:
     """Read the folder's classes and pairs."""
     dataset = SegmentationDataset(source)
     pairs = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isdm.config import DataConfig
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.layouts.source import Source, SourcePair
 
@@ -27,7 +28,7 @@ def recognises(source: Path) -> bool:
     return any((source / kind / "Imgs").is_dir() for kind in KINDS)
 
 
-def read(source: Path) -> Source:
+def read(source: Path, config: DataConfig) -> Source:
     """Pair photographs with masks and group them by tile."""
     images = sorted(source.glob("MT_*/Imgs/*.jpg"))
     tiles = _tile_of_number({_number(image) for image in images})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
+from isdm.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -22,12 +23,13 @@ _COLOURS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourcePair:
     """One image and how to get its mask as class ids (H, W) uint8."""
 
     image: Path
     mask: Path
+    """The file that holds the mask: its own, or one that holds many, such as a JSON file."""
     stem: str
     load_mask: Callable[[], MaskArray]
     group: str | None = None
@@ -38,11 +40,17 @@ class SourcePair:
     """The instance map's file, where the source has them."""
     train_only: bool = False
     """A picture without a defect and without a mask file; `mask` is the picture itself."""
+    more_files: tuple[Path, ...] = ()
+    """Further files that the mask is read from."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source tree: class names (id is the position, 0 the background), pairs, and the rules used."""
+    """A source tree: class names (id is the position, 0 the background), pairs, and the rules used.
+
+    Only the list of pairs may grow with the source: masks are decoded one at a time by their pair's `load_mask`,
+    which several threads may call at once.
+    """
 
     class_names: tuple[str, ...]
     pairs: list[SourcePair]
@@ -52,7 +60,12 @@ class Source:
     used_bits: int | None = None
     """Bits that the values of 16-bit images use, where the layout knows it."""
     problems: list[str] = field(default_factory=list)
-    """What is wrong with the tree, one line each; any makes the import fail after all are listed."""
+    """What is wrong with the tree, one line each: file, value, rule, remedy. Whatever they name is not in `pairs`.
+
+    Any makes the import fail after all problems are listed, unless the user wants to skip them.
+    """
+    has_background: bool = True
+    """Whether class 0 means "nothing of interest"; if not (road, sky, …), it is a class like the others."""
 
 
 def class_colours(count: int) -> tuple[tuple[int, int, int], ...]:
@@ -64,6 +77,20 @@ def class_colours(count: int) -> tuple[tuple[int, int, int], ...]:
         dim = 0.75**turn
         colours.append((int(red * dim), int(green * dim), int(blue * dim)))
     return tuple(colours)
+
+
+def inside(folder: Path, name: str, told_by: Path) -> Path:
+    """The file that `told_by` (an annotation file) calls `name`, which must lie in `folder`.
+
+    Raises:
+        DataError: `name` is empty, absolute or leads out of `folder`, by itself or by a link.
+    """
+    path = folder / name.replace("\\", "/")
+    if not name.strip() or "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{told_by} names the file {name!r}, which lies outside {folder}; put it there and name it so."
+        )
+    return path
 
 
 def image_files(folder: Path) -> list[Path]:
