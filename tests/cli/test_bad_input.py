@@ -157,7 +157,7 @@ def test_training_on_a_folder_that_is_no_dataset(isdm: Isdm, tmp_path: Path) -> 
         (("--test", "-1"), ("test", "-1")),
         (("--test", "6"), ("test = 6", "leave no training image of 6; lower them")),
         (("--fit", "squash"), ("fit = 'squash'", "'crop'")),
-        (("--layout", "coconut"), ("layout = 'coconut'", "'magnetic-tile'")),
+        (("--layout", "coconut"), ("layout = 'coconut'", "magnetic-tile")),
         (("--classes", "crak"), ("'crak' is unknown", "crack, fray")),
         (("--merge", "defect"), ("merge.defect", "at least 1 item")),
         (("--group-by", "("), ("'('", "not a regular expression")),
