@@ -1,14 +1,23 @@
 """Image and mask files: decoded and checked when read, whole or absent when written. Nothing here needs torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from isdm.data import image_opening
+from isdm.data.image_opening import (
+    decode,
+    orientation_of,
+    refuse_pages,
+    refused_by_name,
+    undecoded_image,
+    upright_size,
+)
 from isdm.errors import DataError
 from isdm.files import write_with
 
@@ -17,10 +26,48 @@ ImageArray = NDArray[np.uint8 | np.uint16]
 MaskArray = NDArray[np.uint8]
 """(H, W) or (N, H, W) class ids."""
 
-WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-"""Pillow's modes of grey images with more than 8 bits."""
+WIDE_MODES = image_opening.WIDE_MODES
+GREY_MODES = ("1", "L", "LA", *WIDE_MODES)
+ALPHA_MODES = ("LA", "PA", "RGBA")
 
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+
+class ImageHeader(NamedTuple):
+    """What an image file says of itself before anything is decoded."""
+
+    width: int
+    height: int
+    """Both as the EXIF orientation turns the picture."""
+    mode: str
+    """Pillow's name for the kind of pixels."""
+    is_wide: bool
+    """Grey, with more than 8 bits."""
+    maybe_coloured: bool
+    """Stored in colour or with a palette; all pixels may be grey nevertheless."""
+    has_alpha: bool = False
+    """With an alpha channel or transparent colours, which reading leaves out."""
+    is_turned: bool = False
+    """The EXIF orientation mirrors or turns the picture."""
+
+
+def image_header(path: Path) -> ImageHeader:
+    """Read what an image file says of itself, without decoding it.
+
+    Raises:
+        DataError: `read_picture` would refuse the file, as far as that can be told from its header.
+    """
+    with undecoded_image(path) as image:
+        refuse_pages(image, path)
+        _refuse_fractions(image, path)
+        width, height = upright_size(image, path)
+        return ImageHeader(
+            width,
+            height,
+            image.mode,
+            image.mode in WIDE_MODES,
+            image.mode not in GREY_MODES,
+            image.mode in ALPHA_MODES or "transparency" in image.info,
+            orientation_of(image, path) != 1,
+        )
 
 
 def read_image(path: Path, channels: int, bit_depth: int = 8) -> ImageArray:
@@ -39,19 +86,30 @@ def read_image(path: Path, channels: int, bit_depth: int = 8) -> ImageArray:
 
 
 def read_picture(path: Path) -> ImageArray:
-    """Decode any image file: (H, W, 1) uint16 where it is grey of 16 bits, otherwise (H, W, 3) uint8."""
+    """Decode any image file: (H, W, 1) uint16 where it is grey of 16 bits, otherwise (H, W, 3) uint8.
+
+    It is turned as its EXIF data say. Transparency is left out: the colours under it are kept.
+
+    Raises:
+        DataError: the file cannot be used (see `undecoded_image`), is damaged, or holds several pictures.
+    """
     return _decoded(path, "RGB")
 
 
 def _decoded(path: Path, eight_bit_mode: Literal["L", "RGB"]) -> ImageArray:
     with opened_image(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode in WIDE_MODES:
-            return wide_values(turned, path)[:, :, None]
-        if turned.mode == "F":
-            raise DataError(f"{path} holds fractions (mode F); save it with whole values of 8 or 16 bits.")
-        array = np.asarray(turned.convert(eight_bit_mode))
+        if image.mode in WIDE_MODES:
+            return wide_values(image, path)[:, :, None]
+        _refuse_fractions(image, path)
+        image.info.pop("transparency", None)  # about which Pillow would warn; it is left out anyway
+        with refused_by_name(path):
+            array = np.asarray(image.convert(eight_bit_mode))
     return array[:, :, None] if array.ndim == 2 else array
+
+
+def _refuse_fractions(image: Image.Image, path: Path) -> None:
+    if image.mode == "F":
+        raise DataError(f"{path} holds fractions (mode F); save it with whole values of 8 or 16 bits.")
 
 
 def wide_values(image: Image.Image, path: Path) -> NDArray[np.uint16]:
@@ -74,39 +132,15 @@ def read_mask(path: Path) -> MaskArray:
 
 @contextmanager
 def opened_image(path: Path) -> Iterator[Image.Image]:
-    """Open and decode an image; what Pillow cannot read becomes a `DataError` that names the file."""
-    try:
-        image = Image.open(path)
-        _refuse_what_pillow_changes(image, path)
-        image.load()
-        image.getexif()  # damaged orientation data is found here and not by a later caller
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large to be decoded safely ({error}).") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); replace or remove it.") from None
-    with image:
-        yield image
+    """Open and decode a file with one picture, turned as its EXIF data say.
 
-
-def _refuse_what_pillow_changes(image: Image.Image, path: Path) -> None:
-    """Refuse files of 16 bits that Pillow would decode to other values without a word."""
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    if image.mode in (*WIDE_MODES, "F"):
-        if tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
-            raise DataError(f"{path} stores more than 8 bits with white as zero; save it with black as zero.")
-        return
-    bits = max(tags.get(_TIFF_BITS, (8,)))
-    stored = [str(part[3]) for part in getattr(image, "tile", ())] if image.format == "PNG" else []
-    if any(kind.endswith(";16B") for kind in stored):
-        bits = 16
-    if bits > 8:
-        kind = "grey with transparency" if stored == ["LA;16B"] else "colour"
-        raise DataError(
-            f"{path} has {bits} bits a channel in {kind}; only grey images can have more than 8: save it as "
-            f"16-bit grey, or with 8 bits a channel."
-        )
+    Raises:
+        DataError: whatever keeps it from being read, naming the file.
+    """
+    with undecoded_image(path) as file:
+        refuse_pages(file, path)
+        image = decode(file, path)
+    yield image
 
 
 def size_text(array: NDArray[Any]) -> str:
