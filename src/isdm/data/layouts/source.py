@@ -42,6 +42,8 @@ class SourcePair:
     """A picture without a defect and without a mask file; `mask` is the picture itself."""
     more_files: tuple[Path, ...] = ()
     """Further files that the mask is read from."""
+    class_ids: frozenset[int] | None = None
+    """Classes that the mask shows (background and ignored left out), where the layout knows without decoding it."""
 
 
 @dataclass(frozen=True)
