@@ -1,11 +1,9 @@
-"""Label Studio's exports as JSON and JSON-MIN, written here as Label Studio writes them."""
+"""Label Studio's exports as JSON and JSON-MIN: what becomes of each kind of region, and which images are paired."""
 
 import base64
 import io
-import json
 import math
-from collections.abc import Callable
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,128 +13,31 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from imported import NO_SPLIT, Hashes, imported, loaded
-from isdm.config import DataConfig
 from isdm.data.label_studio_rle import brush_pixels
-from isdm.data.layouts import label_studio, read_source
-from isdm.data.layouts.source import Source
-from isdm.errors import DataError
-
-HEIGHT, WIDTH = 40, 60
-
-CROSS = ["......", "..XX..", ".XXXX.", "..XX.."]
-CROSS_RLE = [0, 0, 0, 96, 57, 27, 254, 31, 0, 159, 254, 216, 5, 255, 251, 96, 19, 255, 206, 0]
-"""What label-studio-converter 0.0.59 encodes CROSS as (brush.mask2rle of 0 and 255)."""
-
-Write = Callable[..., Path]
-
-
-def region(kind: str, value: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "id": "djbpw94CXj",
-        "type": kind,
-        "value": value,
-        "origin": "manual",
-        "to_name": "image",
-        "from_name": "label",
-        "image_rotation": 0,
-        "original_width": WIDTH,
-        "original_height": HEIGHT,
-        **more,
-    }
-
-
-def polygon(label: str, points: Any, **more: Any) -> dict[str, Any]:
-    """A polygon given in pixels."""
-    percent = [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in points]
-    return region("polygonlabels", {"points": percent, "closed": True, "polygonlabels": [label]}, **more)
-
-
-def box(label: str, x: float, y: float, width: float, height: float, rotation: float = 0) -> dict[str, Any]:
-    """A rectangle given in pixels."""
-    value = {
-        "x": 100 * x / WIDTH,
-        "y": 100 * y / HEIGHT,
-        "width": 100 * width / WIDTH,
-        "height": 100 * height / HEIGHT,
-    }
-    return region("rectanglelabels", {**value, "rotation": rotation, "rectanglelabels": [label]})
-
-
-def encoded(mask: np.ndarray) -> list[int]:
-    """Label Studio's run lengths of a mask (H, W), written as strings of bits; every other piece as values."""
-    bits = f"{mask.size * 4:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}"
-    pieces = [(value, len(list(run))) for value, run in groupby(np.repeat(mask.ravel() * 255, 4).tolist())]
-    for index, (value, length) in enumerate(pieces):
-        place, size = next((i, size) for i, size in enumerate((3, 4, 8, 16)) if length <= 2**size)
-        as_run = index % 2 == 0
-        bits += f"{as_run:b}{place:02b}{length - 1:0{size}b}" + f"{value:08b}" * (1 if as_run else length)
-    bits += "0" * (-len(bits) % 8)
-    return [int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)]
-
-
-def brush(label: str, rle: Any) -> dict[str, Any]:
-    return region("brushlabels", {"format": "rle", "rle": rle, "brushlabels": [label]})
-
-
-def annotation(*results: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "id": 211797,
-        "completed_by": 1,
-        "result": list(results),
-        "was_cancelled": False,
-        "ground_truth": False,
-        "created_at": "2024-01-31T07:40:19.861611Z",
-        "updated_at": "2024-01-31T07:40:19.861611Z",
-        "lead_time": 19.2,
-        "prediction": {},
-        "result_count": 0,
-        "task": 1,
-        "parent_annotation": None,
-        **more,
-    }
-
-
-def task(image: str, *annotations: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "id": 68501,
-        "annotations": list(annotations),
-        "file_upload": image.rpartition("/")[2],
-        "drafts": [],
-        "predictions": [],
-        "data": {"image": image},
-        "meta": {},
-        "inner_id": 1,
-        "total_annotations": 1,
-        "project": 132,
-        "updated_by": 1,
-        **more,
-    }
-
-
-SQUARE = polygon("scratch", [[10, 5], [20, 5], [20, 15], [10, 15]])
+from label_studio_trees import (
+    CROSS,
+    CROSS_RLE,
+    EXPORT,
+    HEIGHT,
+    SQUARE,
+    WIDTH,
+    Write,
+    annotation,
+    box,
+    brush,
+    encoded,
+    masks,
+    polygon,
+    region,
+    save_tasks,
+    source_of,
+    task,
+)
 
 
 @pytest.fixture
-def write(tmp_path: Path, put: Callable[..., Path], noise: Callable[..., np.ndarray]) -> Write:
-    """Save tasks as an export, and pictures of these names below images/."""
-
-    def save(*tasks: Any, pictures: tuple[str, ...] = ("a.jpg",), name: str = "project-1-at-2024-01-31.json") -> Path:
-        for index, picture in enumerate(pictures):
-            put(f"source/images/{picture}", noise(index, HEIGHT, WIDTH, 3))
-        (tmp_path / "source" / name).write_text(json.dumps(list(tasks)))
-        return tmp_path / "source"
-
-    return save
-
-
-def source_of(folder: Path) -> Source:
-    layout, source = read_source(DataConfig(source=folder))
-    assert layout == "label-studio"
-    return source
-
-
-def masks(source: Source) -> dict[str, np.ndarray]:
-    return {pair.stem: pair.load_mask() for pair in source.pairs}
+def write(tmp_path: Path) -> Write:
+    return partial(save_tasks, tmp_path / "source")
 
 
 def drawn(write: Write, *results: Any) -> np.ndarray:
@@ -278,9 +179,7 @@ def test_of_several_images_of_a_name_the_folders_decide(write: Write) -> None:
     source = source_of(folder)
     assert [pair.image.parent.name for pair in source.pairs] == ["left", "right"]
     assert [pair.stem for pair in source.pairs] == ["images_left_a", "images_right_a"]
-    assert source.problems == [
-        f"{folder / 'project-1-at-2024-01-31.json'}, task 3: {folder} has 2 images 'a.jpg', not one; rename them"
-    ]
+    assert source.problems == [f"{folder / EXPORT}, task 3: {folder} has 2 images 'a.jpg', not one; rename them"]
 
 
 def test_an_image_may_have_another_key(write: Write) -> None:
@@ -353,143 +252,3 @@ def test_the_importer_takes_it_all_and_leaves_the_source_alone(write: Write, has
     before = hashes(folder)
     assert loaded(imported(folder, **NO_SPLIT))["a"][1].sum() == 100
     assert hashes(folder) == before
-
-
-EMPTY_RLE = encoded(np.zeros((HEIGHT, WIDTH), np.uint8))
-BAD_REGIONS = {
-    "its polygonlabels is None; it must be one label": region("polygonlabels", {"points": [[1, 2], [3, 4], [5, 6]]}),
-    "its polygonlabels is ['a', 'b']; it must be one label": region(
-        "polygonlabels", {"points": [[1, 2], [3, 4], [5, 6]], "polygonlabels": ["a", "b"]}
-    ),
-    "the label is 3;": polygon(3, [[1, 2], [3, 4], [5, 6]]),  # type: ignore[arg-type]
-    "its polygon is None; it must be one label": region("polygon", {"points": [[1, 2], [3, 4], [5, 6]]}, id="alone"),
-    "it has no area": region("keypointlabels", {"x": 1, "y": 2, "width": 0.5, "keypointlabels": ["dent"]}),
-    "it is of an unknown type": region("cuboidlabels", {"cuboidlabels": ["dent"]}),
-    "(None): it is of an unknown type": region(None, {}),  # type: ignore[arg-type]
-    "(['brush']): it is of an unknown type": region(["brush"], {}),  # type: ignore[arg-type]
-    "the points are None": region("polygonlabels", {"points": None, "polygonlabels": ["dent"]}),
-    "the polygon has 2 point(s)": polygon("dent", [[1, 2], [3, 4]]),
-    "the polygon has the point (90, 4) outside": polygon("dent", [[1, 2], [90, 4], [5, 6]]),
-    "x is None; it must be a number": region("rectanglelabels", {"rectanglelabels": ["dent"]}),
-    "width is 'w'": region("rectanglelabels", {"x": 1, "y": 2, "width": "w", "rectanglelabels": ["dent"]}),
-    "rotation is 'r'": box("dent", 1, 2, 3, 4, "r"),  # type: ignore[arg-type]
-    "the box has the point (70, 6)": box("dent", 1, 2, 69, 4),
-    "the box has the sizes and rotation -3, 4, 5": box("dent", 1, 2, -3, 4, 5),
-    "radiusY is None": region("ellipselabels", {"x": 1, "y": 2, "radiusX": 3, "ellipselabels": ["dent"]}),
-    "the brush's rle has 0 byte(s)": brush("dent", "0,1"),
-    "the brush's rle has 2 byte(s)": brush("dent", [0, 1]),
-    "its rle is [0, 256]": brush("dent", [0, 256]),
-    "its rle is [0, 'x']": brush("dent", [0, "x"]),
-    "the brush's rle has 96 values but the image of 60x40 has 9600": brush("dent", CROSS_RLE),
-    "the mask is no sound PNG": region("bitmasklabels", {"imageDataURL": "data:,xyz", "bitmasklabels": ["dent"]}),
-    "the mask is 7; it must be a PNG": region("bitmasklabels", {"imageDataURL": 7, "bitmasklabels": ["dent"]}),
-    "the annotation is for an image of 50x40 but": polygon("dent", [[1, 2], [3, 4], [5, 6]], original_width=50),
-    "image_rotation is 90; turn the image file": polygon("dent", [[1, 2], [3, 4], [5, 6]], image_rotation=90),
-}
-
-
-@pytest.mark.parametrize("message", BAD_REGIONS)
-def test_a_bad_region_is_named_by_its_place(write: Write, message: str) -> None:
-    folder = write(
-        task("good.jpg", annotation(SQUARE), id=1),
-        task("bad.jpg", annotation(SQUARE, BAD_REGIONS[message]), id=2),
-        pictures=("good.jpg", "bad.jpg"),
-    )
-    source = source_of(folder)
-    assert [pair.stem for pair in source.pairs] == ["good"]
-    (problem,) = source.problems
-    assert problem.startswith(f"{folder / 'project-1-at-2024-01-31.json'}, task 2, region 2 (")
-    assert message in problem
-    assert len(problem) < 400
-
-
-@pytest.mark.parametrize("cut", [len(EMPTY_RLE) - 3, 7])
-def test_a_brush_that_ends_early_is_found_when_it_is_decoded(write: Write, cut: int) -> None:
-    source = source_of(write(task("a.jpg", annotation(brush("dent", EMPTY_RLE[:cut])))))
-    with pytest.raises(DataError, match=r"\.json, task 68501: the brush's rle ends before its last value; export it"):
-        source.pairs[0].load_mask()
-
-
-BAD_TASKS = {
-    "task 2 is 7, not an object": 7,
-    "task 2: annotations is 'x'; it must be a list of objects": task("b.jpg", annotations="x"),
-    "task 2: annotations is [3]; it must be a list of objects": task("b.jpg", 3),
-    "task 2: result is None; it must be a list of objects": task("b.jpg", annotation(result=None)),
-    "task 2: result is [5]; it must be a list of objects": task("b.jpg", annotation(5)),
-    "task 2 names 0 images; it must name one": task("b.jpg", annotation(SQUARE), data=None),
-    "task 2 names 2 images": task("b.jpg", annotation(SQUARE), data={"one": "a.jpg", "two": "b.jpg"}),
-    "task 2: the image 'http://[b.jpg' is no address": task("http://[b.jpg", annotation(SQUARE)),
-    "has 0 images 'gone.jpg', not one; put it there": task("/data/upload/1/gone.jpg", annotation(SQUARE)),
-    "has 0 images 'secret.jpg'": task("/data/local-files/?d=../../secret.jpg", annotation(SQUARE)),
-    "has 0 images '', not one": task("", annotation(SQUARE)),
-    "names the file 'images/link.jpg', which lies outside": task("link.jpg", annotation(SQUARE)),
-    "text.jpg": task("text.jpg", annotation(SQUARE)),
-    "task 2 annotates {images}/good.jpg, as {json}, task 1 does; remove one of them": task(
-        "good.jpg", annotation(SQUARE)
-    ),
-    "task 2 has regions on 2 images": task("a.jpg", annotation(SQUARE, SQUARE | {"to_name": "other"})),
-}
-
-
-@pytest.mark.parametrize("message", BAD_TASKS)
-def test_a_bad_task_is_named(
-    write: Write, message: str, put: Callable[..., Path], noise: Callable[..., np.ndarray]
-) -> None:
-    entry = BAD_TASKS[message]
-    entry = entry | {"id": 2} if isinstance(entry, dict) else entry
-    folder = write(task("good.jpg", annotation(SQUARE), id=1), entry, pictures=("good.jpg", "a.jpg"))
-    (folder / "images" / "link.jpg").symlink_to(put("elsewhere.jpg", noise(0, HEIGHT, WIDTH, 3)))
-    (folder / "images" / "text.jpg").write_text("no picture")
-    (folder.parent / "secret.jpg").write_bytes((folder / "images" / "a.jpg").read_bytes())
-    source = source_of(folder)
-    assert [pair.stem for pair in source.pairs] == ["good"]
-    (problem,) = source.problems
-    json_file = folder / "project-1-at-2024-01-31.json"
-    assert problem.startswith(str(json_file))
-    assert message.format(images=folder / "images", json=json_file) in problem
-
-
-def test_a_label_that_is_not_listed_is_refused(write: Write) -> None:
-    folder = write(
-        task("a.jpg", annotation(SQUARE)),
-        task("b.jpg", annotation(polygon("bent", [[1, 2], [3, 4], [5, 6]]))),
-        pictures=("a.jpg", "b.jpg"),
-    )
-    (folder / "classes.txt").write_text("scratch\n")
-    (problem,) = source_of(folder).problems
-    assert (
-        "region 1 ('polygonlabels'): its label 'bent' is not in classes.txt; add it there, or correct it" in problem
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[{"annotations": [{"result": []',
-        '[{"annotations": [{"result": ' + "[" * 100_000,
-        '[{"annotations": [{"result": 1' + "0" * 5000 + "}]}]",
-    ],
-)
-def test_an_export_that_is_no_json_is_refused(write: Write, text: str) -> None:
-    folder = write(pictures=("a.jpg",))
-    (folder / "project-1-at-2024-01-31.json").write_text(text)
-    with pytest.raises(DataError, match=r"project-1-at-2024-01-31\.json (is|cannot)"):
-        source_of(folder)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        '{"images": [], "annotations": [], "categories": []}',
-        '[{"image_id": 1, "category_id": 1, "segmentation": {"size": [1, 1], "counts": "0"}, "score": 0.5}]',
-        '{"version": "5.0", "shapes": []}',
-    ],
-)
-def test_other_json_files_are_not_recognised(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.json").write_text(text)
-    assert not label_studio.recognises(tmp_path)
-    assert not label_studio.recognises(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="has no JSON file of Label Studio's; export the project as JSON"):
-        label_studio.read(tmp_path, DataConfig(source=tmp_path))

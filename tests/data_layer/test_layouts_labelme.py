@@ -1,12 +1,10 @@
-"""LabelMe's JSON files, written here as LabelMe writes them."""
+"""LabelMe's JSON files: what becomes of each kind of shape, and which images are paired."""
 
-import base64
-import io
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,69 +12,24 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from imported import NO_SPLIT, Hashes, imported, loaded
-from isdm.config import DataConfig
-from isdm.data.layouts import read_source
-from isdm.data.layouts.source import Source
-from isdm.errors import DataError
-
-HEIGHT, WIDTH = 40, 60
-SQUARE = [[10.0, 5.0], [20.0, 5.0], [20.0, 15.0], [10.0, 15.0]]
-
-Write = Callable[..., Path]
-
-
-def shape(label: Any, points: Any, kind: str | None = "polygon", **more: Any) -> dict[str, Any]:
-    return {
-        "label": label,
-        "points": points,
-        "group_id": None,
-        "description": "",
-        "shape_type": kind,
-        "flags": {},
-        "mask": None,
-        **more,
-    }
-
-
-def document(shapes: Any, image_path: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "version": "5.4.1",
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": image_path,
-        "imageData": None,
-        "imageHeight": HEIGHT,
-        "imageWidth": WIDTH,
-        **more,
-    }
+from labelme_trees import (
+    HEIGHT,
+    SQUARE,
+    WIDTH,
+    Write,
+    document,
+    masks,
+    png,
+    save_annotated,
+    save_picture,
+    shape,
+    source_of,
+)
 
 
 @pytest.fixture
-def picture(put: Callable[..., Path], noise: Callable[..., np.ndarray]) -> Callable[[str], Path]:
-    return lambda name: put(f"source/{name}", noise(len(name), HEIGHT, WIDTH, 3))
-
-
-@pytest.fixture
-def write(tmp_path: Path, picture: Callable[[str], Path]) -> Write:
-    """Save an image and its JSON file beside it."""
-
-    def save(stem: str, *shapes: Any, **more: Any) -> Path:
-        picture(f"{stem}.jpg")
-        path = tmp_path / "source" / f"{stem}.json"
-        path.write_text(json.dumps(document(list(shapes), f"{Path(stem).name}.jpg") | more, indent=2))
-        return path
-
-    return save
-
-
-def source_of(folder: Path) -> Source:
-    layout, source = read_source(DataConfig(source=folder))
-    assert layout == "labelme"
-    return source
-
-
-def masks(source: Source) -> dict[str, np.ndarray]:
-    return {pair.stem: pair.load_mask() for pair in source.pairs}
+def write(tmp_path: Path) -> Write:
+    return partial(save_annotated, tmp_path / "source")
 
 
 def test_polygons_are_drawn_in_the_files_order(write: Write, tmp_path: Path) -> None:
@@ -178,12 +131,6 @@ def test_several_points_are_a_disk_each(write: Write, tmp_path: Path) -> None:
     assert mask.sum() == pytest.approx(2 * math.pi * 25, rel=0.1)
 
 
-def png(values: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(values.astype(np.uint8)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
 def test_a_mask_is_pasted_into_its_box(write: Write, tmp_path: Path, noise: Callable[..., np.ndarray]) -> None:
     bits = noise(1, 8, 12) > 128
     write("a", shape("dent", [[20.0, 10.0], [31.0, 17.0]], "mask", mask=png(bits)))
@@ -193,10 +140,8 @@ def test_a_mask_is_pasted_into_its_box(write: Write, tmp_path: Path, noise: Call
 
 
 @pytest.mark.parametrize("image_path", ["..\\images\\a.jpg", "../images/a.jpg", "..\\images\\..\\images\\a.jpg"])
-def test_json_files_may_lie_in_a_folder_of_their_own(
-    picture: Callable[[str], Path], tmp_path: Path, image_path: str
-) -> None:
-    picture("images/a.jpg")
+def test_json_files_may_lie_in_a_folder_of_their_own(tmp_path: Path, image_path: str) -> None:
+    save_picture(tmp_path / "source" / "images/a.jpg")
     (tmp_path / "source" / "annotations").mkdir()
     (tmp_path / "source/annotations/a.json").write_text(json.dumps(document([shape("dent", SQUARE)], image_path)))
     (pair,) = source_of(tmp_path / "source").pairs
@@ -216,13 +161,11 @@ def test_split_folders_are_taken_over_and_stems_made_unique(write: Write, tmp_pa
     }
 
 
-def test_unlabelled_images_are_left_out_and_files_without_shapes_are_background(
-    write: Write, picture: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_unlabelled_images_are_left_out_and_files_without_shapes_are_background(write: Write, tmp_path: Path) -> None:
     write("a", shape("dent", SQUARE))
     write("sound")
-    picture("b.jpg")
-    picture("c.jpg")
+    save_picture(tmp_path / "source" / "b.jpg")
+    save_picture(tmp_path / "source" / "c.jpg")
     source = source_of(tmp_path / "source")
     assert {pair.stem for pair in source.pairs} == {"a", "sound"}
     assert not masks(source)["sound"].any()
@@ -262,180 +205,11 @@ def test_a_renamed_image_is_found_by_its_json_files_name(write: Write, tmp_path:
     assert any("1 image(s) are not where imagePath says" in note for note in source.notes)
 
 
-BAD_SHAPES = {
-    "it is 7, not an object with label and points": 7,
-    "the label is None; it must be one line of text": shape(None, SQUARE),
-    "the label is 3;": shape(3, SQUARE),
-    "the label is '\\ud800'": shape("\ud800", SQUARE),
-    "the label is ' '": shape(" ", SQUARE),
-    "the points are None; they must be pairs [x, y]": shape("dent", None),
-    "the points are [[1, 2, 3]]": shape("dent", [[1, 2, 3]]),
-    "the coordinate is '1'; it must be a number": shape("dent", [["1", 2], [3, 4], [5, 6]]),
-    "the coordinate is nan": shape("dent", [[math.nan, 2], [3, 4], [5, 6]]),
-    "the coordinate is True": shape("dent", [[True, 2], [3, 4], [5, 6]]),
-    "the coordinate is 1000000": shape("dent", [[10**400, 2], [3, 4], [5, 6]]),
-    "the polygon has 2 point(s)": shape("dent", [[1, 2], [3, 4]]),
-    "the polygon has the point (62, 4) outside the image of 60x40": shape("dent", [[1, 2], [62, 4], [5, 6]]),
-    "its shape_type 'cuboid' is unknown": shape("dent", SQUARE, "cuboid"),
-    "its shape_type ['polygon'] is unknown": shape("dent", SQUARE, ["polygon"]),  # type: ignore[arg-type]
-    "the rectangle has 3 point(s); it needs two": shape("dent", SQUARE[:3], "rectangle"),
-    "the box has the point (70, 15)": shape("dent", [[10, 5], [70, 15]], "rectangle"),
-    "the circle has the radius 0": shape("dent", [[10, 5], [10, 5]], "circle"),
-    "the circle's centre has the point (90, 5)": shape("dent", [[90, 5], [10, 5]], "circle"),
-    "the line has 1 point(s), too few": shape("dent", [[10, 5]], "line"),
-    "the point has 0 point(s), too few": shape("dent", [], "point"),
-    "the linestrip has the point (10, -5)": shape("dent", [[10, 5], [10, -5]], "linestrip"),
-    "the mask is None; it must be a PNG in base64": shape("dent", [[10, 5], [20, 15]], "mask"),
-    "the mask is no sound PNG in base64": shape("dent", [[10, 5], [20, 15]], "mask", mask="aGVsbG8="),
-    "the mask is 5x4 but its points span 11x11": shape(
-        "dent", [[10, 5], [20, 15]], "mask", mask=png(np.ones((4, 5)))
-    ),
-    "the mask's box of 50x4 at (20, 5) does not lie in the image": shape(
-        "dent", [[20, 5], [59, 8]], "mask", mask=png(np.ones((4, 50)))
-    ),
-}
-
-
-@pytest.mark.parametrize("message", BAD_SHAPES)
-def test_a_bad_shape_is_named_by_its_place(write: Write, tmp_path: Path, message: str) -> None:
-    write("good", shape("dent", SQUARE))
-    write("bad", shape("dent", SQUARE), BAD_SHAPES[message])
-    source = source_of(tmp_path / "source")
-    assert [pair.stem for pair in source.pairs] == ["good"]
-    (problem,) = source.problems
-    assert f"{tmp_path / 'source' / 'bad.json'}, shape 2: " in problem
-    assert message in problem
-    assert len(problem) < 400
-
-
-def test_every_bad_shape_of_a_file_is_named(write: Write, tmp_path: Path) -> None:
-    write("good", shape("dent", SQUARE))
-    write("bad", shape(3, SQUARE), shape("dent", []), shape("dent", SQUARE, "cuboid"))
-    problems = source_of(tmp_path / "source").problems
-    assert [problem.split(": ")[0].rpartition(", ")[2] for problem in problems] == ["shape 1", "shape 2", "shape 3"]
-
-
-def test_a_damaged_bitmap_is_found_when_it_is_decoded(write: Write, tmp_path: Path) -> None:
-    content = bytearray(base64.b64decode(png(np.ones((11, 11)))))
-    content[-25:-12] = bytes(13)
-    text = base64.b64encode(content).decode()
-    write("bad", shape("dent", [[10, 5], [20, 15]], "mask", mask=text))
-    source = source_of(tmp_path / "source")
-    with pytest.raises(DataError, match=r"bad\.json: the mask is no sound PNG"):
-        source.pairs[0].load_mask()
-
-
-BAD_FILES = {
-    "shapes is None; it must be a list": {"shapes": None},
-    "shapes is {'a': 1}; it must be a list": {"shapes": {"a": 1}},
-    "imagePath is None; it must name the image": {"imagePath": None},
-    "imagePath is ['a.jpg']": {"imagePath": ["a.jpg"]},
-    "imagePath '' leads out of": {"imagePath": ""},
-    "imagePath '../../secret.jpg' leads out of": {"imagePath": "../../secret.jpg"},
-    "imagePath '..\\\\..\\\\secret.jpg' leads out of": {"imagePath": "..\\..\\secret.jpg"},
-    "imagePath '/etc/hosts' leads out of": {"imagePath": "/etc/hosts"},
-    "imagePath 'C:\\\\pictures\\\\bad.jpg' leads out of": {"imagePath": "C:\\pictures\\bad.jpg"},
-    "imagePath 'a\\x00.jpg' leads out of": {"imagePath": "a\0.jpg"},
-    "the annotation is for an image of 50x40 but": {"imageWidth": 50},
-    "the annotation is for an image of 60x'40' but": {"imageHeight": "40"},
-}
-
-
-@pytest.mark.parametrize("message", BAD_FILES)
-def test_a_bad_file_is_named(write: Write, tmp_path: Path, message: str) -> None:
-    write("good", shape("dent", SQUARE))
-    write("bad", shape("dent", SQUARE), **BAD_FILES[message])
-    source = source_of(tmp_path / "source")
-    assert [pair.stem for pair in source.pairs] == ["good"]
-    (problem,) = source.problems
-    assert problem.startswith(f"{tmp_path / 'source' / 'bad.json'}: ")
-    assert message in problem
-
-
-@pytest.mark.parametrize("name", ["x" * 5000 + ".jpg", "\ud800.jpg"])
-def test_a_name_that_no_file_can_have_is_refused(write: Write, tmp_path: Path, name: str) -> None:
-    write("good", shape("dent", SQUARE))
-    path = write("bad", shape("dent", SQUARE), imagePath=name)
-    path.with_suffix(".jpg").unlink()
-    (problem,) = source_of(tmp_path / "source").problems
-    assert problem.startswith(f"{path}: ")
-
-
-@pytest.mark.parametrize("text", ["{", '{"shapes": [' + "[" * 100_000, '{"shapes": 1' + "0" * 5000 + "}", "\xff"])
-def test_a_file_that_is_no_json_is_named(write: Write, tmp_path: Path, text: str) -> None:
-    write("good", shape("dent", SQUARE))
-    (tmp_path / "source" / "bad.json").write_bytes(text.encode("latin-1"))
-    source = source_of(tmp_path / "source")
-    assert [pair.stem for pair in source.pairs] == ["good"]
-    (problem,) = source.problems
-    assert problem.startswith(f"{tmp_path / 'source' / 'bad.json'} ")
-
-
-def test_json_files_of_others_are_left_out_and_said(write: Write, tmp_path: Path) -> None:
-    write("good", shape("dent", SQUARE))
-    (tmp_path / "source" / "zoo.json").write_text('{"classes": 3}')
-    (tmp_path / "source" / "list.json").write_text("[]")
-    source = source_of(tmp_path / "source")
-    assert source.problems == []
-    assert any("2 JSON file(s) that are not LabelMe's were left out: list.json, zoo.json" in n for n in source.notes)
-
-
-def test_a_link_that_leads_out_of_the_source_is_refused(
-    write: Write, tmp_path: Path, put: Callable[..., Path], noise: Callable[..., np.ndarray]
+def test_an_absolute_path_into_a_relative_source_is_followed(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("good", shape("dent", SQUARE))
-    path = write("bad", shape("dent", SQUARE))
-    path.with_suffix(".jpg").unlink()
-    path.with_suffix(".jpg").symlink_to(put("elsewhere.jpg", noise(0, HEIGHT, WIDTH, 3)))
-    (problem,) = source_of(tmp_path / "source").problems
-    assert "imagePath 'bad.jpg' leads out of" in problem
-
-
-def test_a_missing_image_names_the_remedy(write: Write, tmp_path: Path) -> None:
-    write("good", shape("dent", SQUARE))
-    write("bad", shape("dent", SQUARE)).with_suffix(".jpg").unlink()
-    write("embedded", shape("dent", SQUARE), imageData="aGVsbG8=").with_suffix(".jpg").unlink()
-    problems = source_of(tmp_path / "source").problems
-    assert "bad.jpg does not exist; put it there" in problems[0]
-    assert "embedded.jpg does not exist; the JSON file holds a copy in imageData: save that there" in problems[1]
-
-
-def test_two_files_for_one_image_are_refused(write: Write, tmp_path: Path) -> None:
-    write("a", shape("dent", SQUARE))
-    write("b", shape("dent", SQUARE), imagePath="a.jpg")
-    source = source_of(tmp_path / "source")
-    assert [pair.stem for pair in source.pairs] == ["a"]
-    (problem,) = source.problems
-    assert "b.json annotates" in problem
-    assert "a.json does; keep one of them" in problem
-
-
-def test_a_label_that_is_not_listed_is_refused(write: Write, tmp_path: Path) -> None:
-    write("a", shape("dent", SQUARE))
-    write("b", shape("bent", SQUARE))
-    (tmp_path / "source" / "classes.txt").write_text("dent\n")
-    (problem,) = source_of(tmp_path / "source").problems
-    assert "b.json, shape 1: its label 'bent' is not in classes.txt; add it there, or correct it" in problem
-
-
-def test_a_tree_without_any_shape_is_refused(write: Write, tmp_path: Path) -> None:
-    write("a")
-    with pytest.raises(DataError, match=r"has 0 classes beside the background; from 1 to 254"):
-        source_of(tmp_path / "source")
-
-
-def test_too_many_classes_are_refused(write: Write, tmp_path: Path) -> None:
-    write("a", *(shape(f"class {index}", SQUARE) for index in range(255)))
-    with pytest.raises(DataError, match="has 255 classes beside the background"):
-        source_of(tmp_path / "source")
-    write("a", *(shape(f"class {index}", SQUARE) for index in range(254)))
-    assert len(source_of(tmp_path / "source").class_names) == 255
-
-
-@pytest.mark.parametrize("text", ['{"images": [], "annotations": []}', "[]", "", '{"imgHeight": 1, "objects": []}'])
-def test_other_json_files_are_not_recognised(tmp_path: Path, text: str) -> None:
-    from isdm.data.layouts import labelme
-
-    (tmp_path / "a.json").write_text(text)
-    assert not labelme.recognises(tmp_path)
-    assert not labelme.recognises(tmp_path / "nowhere")
+    write("a", shape("dent", SQUARE), imagePath=str(tmp_path / "source" / "a.jpg"))
+    monkeypatch.chdir(tmp_path)
+    (pair,) = source_of(Path("source")).pairs
+    assert pair.image == Path("source/a.jpg")
+    assert pair.load_mask().sum() == 100

@@ -251,9 +251,13 @@ def is_file(path: Path) -> bool:
 
 
 def file_inside(source: Path, name: str, told_by: Path) -> Path:
-    """The file that `told_by` calls `name` (see `inside`), also where the name cannot be a file's."""
+    """The file that `told_by` calls `name` (see `inside`), also where the name cannot be a file's.
+
+    It is given as a path below `source`, also where `name` is absolute.
+    """
     try:
-        return inside(source, os.path.normpath(name.replace("\\", "/")) if name.strip() else "", told_by)
+        path = inside(source, os.path.normpath(name.replace("\\", "/")) if name.strip() else "", told_by)
+        return source / path.resolve().relative_to(source.resolve()) if Path(name).is_absolute() else path
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{told_by} names the file {shown(name)}, which cannot be one ({error}).") from None
 

@@ -163,8 +163,6 @@ def _place(source: Path, base: str, entry: str) -> Place | None:
 def _existing(source: Path, candidate: Path) -> Path | None:
     """A folder or file in the source, given relative to it or absolutely."""
     try:
-        if candidate.is_absolute():
-            candidate = candidate.resolve().relative_to(source.resolve())
         path = file_inside(source, candidate.as_posix(), source)
         return path if path.exists() else None
     except (DataError, OSError, ValueError, RuntimeError):
