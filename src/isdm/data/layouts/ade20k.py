@@ -1,0 +1,119 @@
+"""ADE20K in the form of its scene parsing challenge (ADEChallengeData2016).
+
+    source/images/training/ADE_train_00000001.jpg    source/annotations/training/ADE_train_00000001.png
+    source/images/validation/…                       source/annotations/validation/…
+
+Mask value 0 is "other" and becomes the background; 1 to 150 are the classes. Their names are the first of those
+that `objectInfo150.txt` in the source gives, or else the published ones.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+
+from isdm.config import DataConfig
+from isdm.data.dataset import MAX_CLASSES, Split
+from isdm.data.image_files import read_mask
+from isdm.data.label_tables import ADE20K_NAMES
+from isdm.data.layouts.source import Source, SourcePair, image_files
+from isdm.data.tree_files import all_different, is_folder, text_lines
+from isdm.errors import DataError
+
+FOLDER = "ADEChallengeData2016"
+IMAGES, MASKS = "images", "annotations"
+SPLITS: dict[str, Split] = {"training": "train", "validation": "validation"}
+NAMES_FILE = "objectInfo150.txt"
+OTHER = "other"
+
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def recognises(source: Path) -> bool:
+    """images/ and annotations/ with training/ or validation/, and the list of names or files called ADE_…"""
+    root = _root(source)
+    return root is not None and (
+        (root / NAMES_FILE).is_file() or any(any((root / IMAGES / split).glob("ADE_*.jpg")) for split in SPLITS)
+    )
+
+
+def read(source: Path, config: DataConfig) -> Source:
+    """Pair images with masks of the same name in the same split."""
+    root = _root(source)
+    if root is None:
+        raise DataError(f"{source} needs {IMAGES}/training and {MASKS}/training; give the folder that holds both.")
+    names, told_by = _class_names(root / NAMES_FILE)
+    found: list[tuple[Path, Path, Split]] = []
+    problems: list[str] = []
+    all_masks: set[Path] = set()
+    for folder, split in SPLITS.items():
+        images, masks = root / IMAGES / folder, root / MASKS / folder
+        all_masks.update(image_files(masks))
+        for image in image_files(images):
+            mask = masks / image.relative_to(images).with_suffix(".png")
+            if mask.is_file():
+                found.append((image, mask, split))
+            else:
+                problems.append(f"{image} has no mask; expected {mask}")
+    stems = all_different([image.stem for image, _, _ in found])
+    pairs = [
+        SourcePair(image, mask, stem, partial(read_mask, mask), split=split)
+        for (image, mask, split), stem in zip(found, stems, strict=True)
+    ]
+    notes = [
+        f'mask value 0 is "{OTHER}" and the background, 1 to {len(names) - 1} are the classes named by {told_by}',
+    ]
+    without_image = len(all_masks.difference(mask for _, mask, _ in found))
+    if without_image:
+        notes.append(f"{without_image} masks without an image were left out")
+    return Source(names, pairs, notes=notes, problems=problems)
+
+
+def _root(source: Path) -> Path | None:
+    """The folder with images/ and annotations/: the source, or the challenge's own folder in it."""
+    for root in (source, source / FOLDER):
+        if any(is_folder(root / IMAGES / split) and is_folder(root / MASKS / split) for split in SPLITS):
+            return root
+    return None
+
+
+def _class_names(path: Path) -> tuple[tuple[str, ...], str]:
+    """Names of the mask values from 0 on, and what gives them.
+
+    A name is the first of a line's synonyms that no line before has; where all are taken, the first with its number.
+
+    Raises:
+        DataError: the file cannot be read, or lacks a column or a line, or a line is malformed.
+    """
+    if not path.is_file():
+        return (OTHER, *ADE20K_NAMES), "the published list"
+    synonyms = _synonyms(path)
+    if sorted(synonyms) != list(range(1, len(synonyms) + 1)) or not 1 <= len(synonyms) < MAX_CLASSES:
+        raise DataError(
+            f"{path} has {len(synonyms)} classes; Idx must count them from 1 without a gap, to {MAX_CLASSES - 1} at "
+            f"most: put back the published file."
+        )
+    names = [OTHER]
+    for number in sorted(synonyms):
+        free = next((word for word in synonyms[number] if word not in names), None)
+        names.append(free or f"{synonyms[number][0]} {number}")
+    return tuple(all_different(names)), path.name
+
+
+def _synonyms(path: Path) -> dict[int, list[str]]:
+    """Names of each class by its number: cells parted by tabs (or commas, and then the names by semicolons)."""
+    header, *lines = text_lines(path)
+    separator, part = ("\t", ",") if "\t" in header else (",", ";")
+    columns = [column.strip() for column in header.split(separator)]
+    if "Idx" not in columns or "Name" not in columns:
+        raise DataError(f"{path} has the columns {header[:80]!r}; Idx and Name must be among them.")
+    found: dict[int, list[str]] = {}
+    for place, line in enumerate(lines, start=2):
+        if not line:
+            continue
+        row = dict(zip(columns, (cell.strip() for cell in line.split(separator)), strict=False))
+        words = [word.strip() for word in row.get("Name", "").split(part) if word.strip()]
+        number = int(row["Idx"]) if _NUMBER.fullmatch(row.get("Idx", "")) else 0
+        if not words or number < 1 or number in found:
+            raise DataError(f"{path}, line {place} is {line[:80]!r}; it must have an Idx of its own and a Name.")
+        found[number] = words
+    return found
