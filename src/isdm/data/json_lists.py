@@ -1,6 +1,6 @@
 """A JSON object with long lists, read one item at a time.
 
-The parsed form of a large annotation file takes ten times the file's size. Here only the text is held, and each
+The parsed form of a large annotation file takes several times its size. Here only the text is held, and each
 item of the long lists is handed on and forgotten.
 """
 
