@@ -17,7 +17,7 @@ from isdm.data.dataset import SPLITS, Pair, SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.data.instances import load_instances, outside_id, read_instances
 from isdm.data.semantic_map import instance_edges, semantic_map
-from isdm.data.transforms import fit_instances, fit_pair
+from isdm.data.fitting import fit_instances, fit_pair
 from isdm.errors import DataError, OutputError
 from rawfiles import read_png16, write_png16, write_tiff
 
@@ -164,14 +164,14 @@ def test_maps_are_fitted_exactly_as_masks_are(fit: Fit, size: tuple[int, int]) -
     """A map whose ids are the mask's, times 257, stays so; what the mask ignores is the given id."""
     mask = np.random.default_rng(0).integers(0, 200, (9, 7), np.uint8)
     fitted_mask = fit_pair(mask[..., None], mask, size, fit)[1]
-    fitted = fit_instances(mask.astype(np.uint16) * 257, size, fit, outside=65535)
+    fitted = fit_instances(mask.astype(np.uint16) * 257, mask, size, fit, outside=65535)
     assert fitted.dtype == np.uint16
     np.testing.assert_array_equal(fitted, fitted_mask.astype(np.uint16) * 257)
 
 
 def test_without_a_size_maps_stay_the_same() -> None:
     for size in (None, (8, 8)):
-        np.testing.assert_array_equal(fit_instances(TWO_CELLS, size, "pad", 0), TWO_CELLS)
+        np.testing.assert_array_equal(fit_instances(TWO_CELLS, np.zeros(TWO_CELLS.shape, np.uint8), size, "pad", 0), TWO_CELLS)
 
 
 def test_the_outside_has_the_backgrounds_id() -> None:

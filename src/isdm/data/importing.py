@@ -1,10 +1,10 @@
 """The stage `data import`: any known layout becomes a dataset folder, checked pair by pair."""
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,274 +13,225 @@ from numpy.typing import NDArray
 
 from isdm import provenance
 from isdm.config import DataConfig
-from isdm.data.dataset import (
-    IGNORE_INDEX,
-    SPLITS,
-    DatasetInfo,
-    SegmentationClass,
-    SegmentationDataset,
-    Split,
-    check_class_ids,
-    pair_names,
-    write_metadata,
-    write_pair,
-)
+from isdm.data.archives import opened_source
+from isdm.data.classes import chosen_classes
+from isdm.data.dataset import SPLITS, DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
 from isdm.data.defect_free import read_defect_free
-from isdm.data.image_files import MaskArray, read_picture, size_text
-from isdm.data.image_rules import ImageFacts, ImageRule
-from isdm.data.instances import check_instance_size, outside_id, read_instances
+from isdm.data.grouping import with_found_groups, with_told_groups
 from isdm.data.layouts import read_source
-from isdm.data.layouts.source import Source, class_colours
-from isdm.data.splits import grouped_split, split_sizes
-from isdm.data.transforms import fit_instances, fit_pair
-from isdm.errors import ConfigError, DataError, OutputError
-from isdm.files import ASIDE_MARK, sha256_of_file, sha256_of_json, written_aside
-from isdm.progress import say, track
+from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.near_duplicates import find_same
+from isdm.data.placing import splits_of, without_leaking_extras
+from isdm.data.preparing import Preparation, Prepared, declared_info, image_rule, pooled, prepare_all
+from isdm.data.recipes import with_recipe
+from isdm.errors import DataError, OutputError
+from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json, write_text
+from isdm.parallel import in_threads
+from isdm.progress import say
 
-MOST_PROBLEMS_SHOWN = 20
+MOST_PROBLEMS_SHOWN = 1000
+LEFT_OUT_FILE = "left_out.txt"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A pair of the dataset to be: a source pair, or a window of one."""
+
+    pair: SourcePair
+    index: int
+    suffix: str
+    pixels: tuple[int, ...]
 
 
 def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
-    """Import `config.source` into the dataset folder `out`.
+    """Import `config.source`, a folder or an archive, into the dataset folder `out`.
 
-    Every file is opened and checked before anything is written; `out` appears whole or not at all.
+    Every file is opened and checked; `out` appears whole or not at all. An interrupted import keeps what it has
+    done beside `out` and goes on there when it is started again with the same options.
 
     Raises:
         DataError: listing all problems of the source.
-        OutputError: when `out` holds something else.
+        OutputError: when `out` holds something else, or lies in the source.
     """
     watch = provenance.Stopwatch()
-    if not out.name:
-        raise OutputError(f"{out} has no name of its own; give a new folder, such as {out / 'dataset'}.")
-    layout, source = read_source(config)
-    inputs = {"source": _fingerprint(source)}
-    if config.defect_free is not None:
-        extra = read_defect_free(config.defect_free, {pair.stem for pair in source.pairs})
-        inputs["defect-free folder"] = _fingerprint(replace(source, pairs=extra))
-        note = f"{len(extra)} defect-free pictures are all background, and for training alone"
-        source = replace(source, pairs=[*source.pairs, *extra], notes=[*source.notes, note])
-    provenance.check(out, "data import", config.plain(), inputs, may_change={"source", "defect_free"})
-    record = provenance.read(out)
-    if record is not None and record.finished:
-        say(f"{out} is already imported.")
-        return SegmentationDataset(out)
-    source = _with_groups(source, config.group_by)
-    classes, table = _classes(source, config)
-    images, class_pixels = _check_all(source, classes, table)
-    source, class_pixels = _limit_defect_free(source, class_pixels, config)
-    source, splits = _splits(source, class_pixels, config)
-    info = DatasetInfo(
-        name=out.resolve().name,
-        classes=classes,
-        channels=images.channels,
-        bit_depth=images.bit_depth,
-        source={"layout": layout, "folder": config.source.resolve().name, "notes": [*source.notes, *images.notes]},
-        split={"by": "group", "seed": config.seed, **dict(Counter(splits))},
-    )
-    _remove_stale_asides(out)
-    with written_aside(out) as aside:
-        provenance.begin(aside, "data import", config.plain(), inputs)
-        _write_all(aside, source, splits, info, images, table, config)
-        provenance.finish(aside, config.plain(), watch.seconds)
+    _check_place(config.source, out)
+    with ExitStack() as stack:
+        folder, archive = opened_source(config.source, out, stack)
+        layout, source = read_source(config.model_copy(update={"source": folder}))
+        say(f"{config.source} has the layout {layout}: {len(source.pairs)} pairs.")
+        inputs = {"source": sha256_of_file(archive) if archive is not None else _fingerprint(source)}
+        chosen = config
+        if config.recipe is not None:
+            source, chosen = with_recipe(source, config)
+        if config.defect_free is not None:
+            source, inputs["defect-free folder"] = _with_defect_free(source, config.defect_free)
+        provenance.check(out, "data import", config.plain(), inputs, may_change={"source", "defect_free"})
+        record = provenance.read(out)
+        if record is not None and record.finished:
+            say(f"{out} is already imported.")
+            return SegmentationDataset(out)
+        work = _work_folder(out, config, inputs)
+        try:
+            notes = _import(with_told_groups(source, chosen), chosen, layout, work)
+        except DataError:
+            shutil.rmtree(work)
+            raise
+        provenance.finish(work, config.plain(), watch.seconds)
+        flush_system()
         if out.is_dir():
             out.rmdir()  # `check` let only an empty folder pass
-    for note in source.notes:
-        say(f"Masks: {note}.")
-    for note in images.notes:
-        say(f"Images: {note}.")
+        work.replace(out)
+    for note in notes:
+        say(note)
     return SegmentationDataset(out)
 
 
+def _check_place(source: Path, out: Path) -> None:
+    if not out.name:
+        raise OutputError(f"{out} has no name of its own; give a new folder, such as {out / 'dataset'}.")
+    if out.resolve().is_relative_to(source.resolve()):
+        raise OutputError(f"{out} lies in the source {source}, which is never written to; give a place outside it.")
+
+
+def _with_defect_free(source: Source, folder: Path) -> tuple[Source, str]:
+    extra = read_defect_free(folder, {pair.stem for pair in source.pairs})
+    note = f"{len(extra)} defect-free pictures are all background, and for training alone"
+    with_extra = replace(source, pairs=[*source.pairs, *extra], notes=[*source.notes, note])
+    return with_extra, _fingerprint(replace(source, pairs=extra))
+
+
 def _fingerprint(source: Source) -> str:
-    files = {path for pair in source.pairs for path in (pair.image, pair.mask, pair.instances) if path is not None}
-    contents = [(path.name, sha256_of_file(path)) for path in sorted(files) if path.is_file()]
+    files = {
+        path
+        for pair in source.pairs
+        for path in (pair.image, pair.mask, pair.instances, *pair.more_files)
+        if path is not None and path.is_file()
+    }
+    ordered = sorted(files)
+    contents = [
+        [path.name, digest] for path, digest in zip(ordered, in_threads(_readable_hash, ordered), strict=True)
+    ]
     return sha256_of_json([source.class_names, contents])
 
 
-def _with_groups(source: Source, pattern: str | None) -> Source:
-    if pattern is None:
-        return source
+def _readable_hash(path: Path) -> str:
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
-    pairs = []
-    for pair in source.pairs:
-        match = expression.search(pair.stem)
-        if match is None:
-            raise DataError(f"group_by = {pattern!r} does not match {pair.stem!r}; every name must match.")
-        pairs.append(replace(pair, group=match.group(1) if expression.groups else match.group(0)))
-    return replace(source, pairs=pairs)
+        return sha256_of_file(path)
+    except PermissionError:
+        return "unreadable"  # named as a problem when it is opened
 
 
-def _classes(source: Source, config: DataConfig) -> tuple[tuple[SegmentationClass, ...], NDArray[np.uint8]]:
-    """Classes after merging and choosing, and the table (256,) from the source's ids to theirs."""
-    colour_of = dict(zip(source.class_names, source.colours or class_colours(len(source.class_names)), strict=True))
-    foreground = source.class_names[1:]
-    new_name = {name: name for name in foreground}
-    for merged_name, parts in config.merge.items():
-        for part in parts:
-            _require_class(part, foreground, "merge")
-            new_name[part] = merged_name
-            colour_of.setdefault(merged_name, colour_of[part])
-    known = tuple(dict.fromkeys(new_name.values()))
-    for name in config.classes or ():
-        _require_class(name, known, "classes")
-    kept = [name for name in known if config.classes is None or name in config.classes]
-    names = (source.class_names[0], *kept)
-    table = np.full(256, IGNORE_INDEX, np.uint8)
-    table[len(source.class_names) : IGNORE_INDEX] = np.arange(len(source.class_names), IGNORE_INDEX)
-    for old_id, name in enumerate(source.class_names):
-        target = new_name.get(name, name)
-        table[old_id] = names.index(target) if target in names else 0
-    return tuple(SegmentationClass(i, name, colour_of[name]) for i, name in enumerate(names)), table
+def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
+    """The folder beside `out` where the import is made; what is left there of another import is removed."""
+    work = out.parent / f"{ASIDE_MARK}import-{out.name}"
+    try:
+        record = provenance.read(work)
+    except (DataError, OutputError):
+        record = None
+    if record is None or (record.config, record.inputs) != (config.plain(), inputs):
+        shutil.rmtree(work, ignore_errors=True)
+    elif work.is_dir():
+        say("An interrupted import of the same source goes on where it stood.")
+    provenance.begin(work, "data import", config.plain(), inputs)
+    return work
 
 
-def _require_class(name: str, known: Sequence[str], option: str) -> None:
-    if name not in known:
-        raise ConfigError(f"{option}: class {name!r} is unknown; the source has {', '.join(known)}.")
-
-
-def _check_all(
-    source: Source, classes: tuple[SegmentationClass, ...], table: NDArray[np.uint8]
-) -> tuple[ImageRule, NDArray[np.int64]]:
-    """Open every pair; give how to read the images and the pixels (N, K) of each class."""
-    problems = list(source.problems)
-    declared = DatasetInfo("", tuple(SegmentationClass(i, n, (0, 0, 0)) for i, n in enumerate(source.class_names)))
-    facts, images = ImageFacts(), ImageRule(1, 8, 8)
-    pixels = np.zeros((len(source.pairs), len(classes)), np.int64)
-    stems: Counter[tuple[Split | None, str]] = Counter()
-    for index, pair in enumerate(track(source.pairs, "Checking pairs", total=len(source.pairs), unit="pairs")):
-        stems[(pair.split, pair.stem)] += 1
-        try:
-            image = read_picture(pair.image)
-            facts.add(pair.image, image)
-            mask = pair.load_mask()
-            if image.shape[:2] != mask.shape:
-                raise DataError(
-                    f"{pair.image} is {size_text(image)} but {pair.mask} is {size_text(mask)}; they must agree."
-                )
-            check_class_ids(mask, declared, pair.mask)
-            if pair.instances is not None:
-                check_instance_size(read_instances(pair.instances), pair.instances, mask, pair.mask)
-        except DataError as error:
-            if str(error) not in problems:
-                problems.append(str(error))
-            continue
-        pixels[index] = np.bincount(table[mask].ravel(), minlength=256)[: len(classes)]
-    problems += [
-        f"the name {stem!r} occurs {n} times; file stems must differ" for (_, stem), n in stems.items() if n > 1
+def _import(source: Source, config: DataConfig, layout: str, work: Path) -> list[str]:
+    """Make the dataset in `work`; returns the sentences that say what was done."""
+    classes, table = chosen_classes(source, config)
+    images, unreadable = image_rule(source)
+    if isinstance(images, DataError):
+        raise DataError(_listed([*source.problems, *_double_names(source), *unreadable.values(), str(images)]))
+    info = DatasetInfo(work.name, classes, images.channels, images.bit_depth)
+    has_instances = any(pair.instances for pair in source.pairs)
+    pool = work / "pool"
+    preparation = Preparation(config, images, info, declared_info(source.class_names), table, has_instances, pool)
+    prepared, thumbnails = prepare_all(source.pairs, preparation, unreadable)
+    problems = [*source.problems, *_double_names(source), *(record.problem for record in prepared if record.problem)]
+    problems = list(dict.fromkeys(problems))
+    if problems and not config.skip_bad:
+        raise DataError(_listed(problems))
+    good = [record for record in prepared if not record.problem]
+    if config.skip_bad:
+        good = _without_double_names(source, good)
+    if not good:
+        raise DataError(_listed(problems))
+    notes = [f"Masks: {note}." for note in source.notes] + [f"Images: {note}." for note in images.notes]
+    pairs = [source.pairs[record.index] for record in good]
+    if config.near_duplicates and config.group_by is None and config.groups is None:
+        pairs, found = with_found_groups(pairs, find_same(thumbnails, [(r.index, r.digest) for r in good]))
+        notes += [f"Groups: {note}." for note in found]
+    items = [
+        Item(pair, record.index, output.suffix, output.pixels)
+        for pair, record in zip(pairs, good, strict=True)
+        for output in record.outputs
     ]
-    try:
-        images = facts.rule(source.used_bits)
-    except DataError as error:
-        problems.append(str(error))
+    items, left = _limit_defect_free(items, config)
+    chosen, by = splits_of([item.pair for item in items], _pixels(items), config)
+    items, chosen, leaking = without_leaking_extras(items, chosen)
+    notes += [f"Pairs: {note}." for note in (*left, *leaking)]
     if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:MOST_PROBLEMS_SHOWN])
-        more = len(problems) - MOST_PROBLEMS_SHOWN
-        tail = f"\n  … and {more} more" if more > 0 else ""
-        raise DataError(f"{len(problems)} problem(s) in the source; nothing was written:\n{shown}{tail}")
-    return images, pixels
+        write_text(work / LEFT_OUT_FILE, "".join(f"{problem}\n" for problem in problems))
+        notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}.")
+    _place(work, items, chosen, has_instances=has_instances)
+    about = {"layout": layout, "folder": config.source.resolve().name, "notes": notes, "left_out": len(problems)}
+    name = work.name.removeprefix(f"{ASIDE_MARK}import-")
+    split: dict[str, Any] = {"by": by, "seed": config.seed, **Counter(chosen)}
+    replace(info, name=name, source=about, split=split).write(work)
+    del thumbnails
+    shutil.rmtree(pool)
+    return notes
 
 
-def _limit_defect_free(
-    source: Source, pixels: NDArray[np.int64], config: DataConfig
-) -> tuple[Source, NDArray[np.int64]]:
+def _listed(problems: Sequence[str]) -> str:
+    shown = "\n".join(f"  {problem}" for problem in problems[:MOST_PROBLEMS_SHOWN])
+    more = len(problems) - MOST_PROBLEMS_SHOWN
+    tail = f"\n  … and {more} more" if more > 0 else ""
+    return (
+        f"{len(problems)} problem(s) in the source; nothing was written:\n{shown}{tail}\n"
+        f"Mend them, or leave them out with --skip-bad."
+    )
+
+
+def _double_names(source: Source) -> list[str]:
+    times = Counter((pair.split, pair.stem) for pair in source.pairs)
+    return [f"the name {stem!r} occurs {n} times; file stems must differ" for (_, stem), n in times.items() if n > 1]
+
+
+def _without_double_names(source: Source, good: list[Prepared]) -> list[Prepared]:
+    """Leave out every pair whose name occurs more than once: nobody can tell which is meant."""
+    times = Counter((pair.split, pair.stem) for pair in source.pairs)
+    return [r for r in good if times[source.pairs[r.index].split, source.pairs[r.index].stem] == 1]
+
+
+def _pixels(items: Sequence[Item]) -> NDArray[np.int64]:
+    return np.array([item.pixels for item in items], np.int64)
+
+
+def _limit_defect_free(items: list[Item], config: DataConfig) -> tuple[list[Item], list[str]]:
     """Keep a seeded random part of the pairs without foreground, where the configuration limits them."""
     if config.max_defect_free is None:
-        return source, pixels
-    empty = np.flatnonzero(pixels[:, 1:].sum(axis=1) == 0)
-    limit = int(config.max_defect_free * (len(pixels) - len(empty)))
-    dropped = np.random.default_rng(config.seed).permutation(empty)[limit:]
-    kept = np.setdiff1d(np.arange(len(pixels)), dropped)
+        return items, []
+    empty = np.flatnonzero(_pixels(items)[:, 1:].sum(axis=1) == 0)
+    limit = int(config.max_defect_free * (len(items) - len(empty)))
+    dropped = set(np.random.default_rng(config.seed).permutation(empty)[limit:].tolist())
     note = f"{len(dropped)} of {len(empty)} pairs without foreground were left out (max_defect_free)"
-    return replace(source, pairs=[source.pairs[i] for i in kept], notes=[*source.notes, note]), pixels[kept]
+    return [item for index, item in enumerate(items) if index not in dropped], [note]
 
 
-def _splits(source: Source, pixels: NDArray[np.int64], config: DataConfig) -> tuple[Source, list[Split]]:
-    """The split of each pair; pairs for training alone are left out where their group is in another split."""
-    groups = [pair.group or pair.stem for pair in source.pairs]
-    own = [index for index, pair in enumerate(source.pairs) if not pair.train_only]
-    of_own = _own_splits(replace(source, pairs=[source.pairs[i] for i in own]), pixels[own], config)
-    split_of = dict(zip(own, of_own, strict=True))
-    held_out = {groups[index] for index, split in split_of.items() if split != "train"}
-    kept = [i for i, group in enumerate(groups) if i in split_of or group not in held_out]
-    left_out = len(groups) - len(kept)
-    if left_out:
-        note = f"{left_out} defect-free pictures were left out: the validation or test split has their groups"
-        source = replace(source, pairs=[source.pairs[i] for i in kept], notes=[*source.notes, note])
-    return source, [split_of.get(i, "train") for i in kept]
-
-
-def _own_splits(source: Source, pixels: NDArray[np.int64], config: DataConfig) -> list[Split]:
-    given = [pair.split for pair in source.pairs]
-    if all(split is not None for split in given) and "test" in given:
-        chosen: list[Split] = [split or "train" for split in given]
-        if "validation" not in chosen:
-            chosen = _validation_from_train(source, pixels, chosen, config)
-        _refuse_parted_groups(source, chosen)
-        return chosen
-    groups = [pair.group or pair.stem for pair in source.pairs]
-    sizes = split_sizes(len(groups), config.test, config.validation)
-    return grouped_split(groups, pixels > 0, sizes, config.seed)
-
-
-def _refuse_parted_groups(source: Source, splits: list[Split]) -> None:
-    """The source's own splits must not part a group that it, or --group-by, names."""
-    found: dict[str, set[str]] = {}
-    for pair, split in zip(source.pairs, splits, strict=True):
-        found.setdefault(pair.group or f"{split}/{pair.stem}", set()).add(split)
-    parted = sorted(group for group, places in found.items() if len(places) > 1)
-    if parted:
-        raise DataError(
-            f"The source's own splits part {len(parted)} group(s), such as {parted[0]!r} in "
-            f"{' and '.join(sorted(found[parted[0]]))}; put all pairs into one images/ and masks/ to split anew."
-        )
-
-
-def _validation_from_train(
-    source: Source, pixels: NDArray[np.int64], splits: list[Split], config: DataConfig
-) -> list[Split]:
-    """The source gives train and test: take validation images from train alone."""
-    rows = [index for index, split in enumerate(splits) if split == "train"]
-    groups = [source.pairs[index].group or source.pairs[index].stem for index in rows]
-    sizes = split_sizes(len(rows), 0, config.validation)
-    for index, split in zip(rows, grouped_split(groups, pixels[rows] > 0, sizes, config.seed), strict=True):
-        splits[index] = split
-    return splits
-
-
-def _write_all(
-    folder: Path,
-    source: Source,
-    splits: Sequence[Split],
-    info: DatasetInfo,
-    images: ImageRule,
-    table: NDArray[np.uint8],
-    config: DataConfig,
-) -> None:
+def _place(work: Path, items: Sequence[Item], splits: Sequence[Split], *, has_instances: bool) -> None:
+    """Move the finished files out of the pool to where they belong; what an earlier run moved is there already."""
     lines: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS if split in splits}
     totals = Counter(splits)
-    has_instances = any(pair.instances for pair in source.pairs)
-    rows = list(zip(source.pairs, splits, strict=True))
-    for pair, split in track(rows, "Writing pairs", total=len(rows), unit="pairs"):
-        image = images.load(pair.image)
-        mask: MaskArray = table[pair.load_mask()]
-        instances = None
-        if has_instances:  # a defect-free picture shows no object
-            instances = read_instances(pair.instances) if pair.instances else np.zeros(mask.shape, np.uint16)
-            instances = fit_instances(instances, config.size, config.fit, outside_id(instances, mask))
-        image, mask = fit_pair(image, mask, config.size, config.fit)
-        names = pair_names(pair.stem, len(lines[split]), totals[split], instances=instances is not None)
-        write_pair(folder / split, names, image, mask, info, instances)
-        lines[split].append({**names, "group": pair.group or pair.stem, "source": "real"})
+    for item, split in zip(items, splits, strict=True):
+        names = pair_names(item.pair.stem + item.suffix, len(lines[split]), totals[split], instances=has_instances)
+        for name in names.values():
+            path = work / split / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            waiting = pooled(work / "pool", name.partition("/")[0], item.index, item.suffix)
+            if waiting.is_file():
+                waiting.replace(path)
+            assert path.is_file(), f"{path} is neither in its place nor in the pool"
+        lines[split].append({**names, "group": item.pair.group or item.pair.stem, "source": "real"})
     for split, metadata in lines.items():
-        write_metadata(folder / split, metadata)
-    info.write(folder)
-
-
-def _remove_stale_asides(out: Path) -> None:
-    """Remove what a killed import of the same folder left beside it."""
-    for stale in out.parent.glob(f"{ASIDE_MARK}*"):
-        if stale.name.removeprefix(ASIDE_MARK).partition("-")[2] == out.name:
-            shutil.rmtree(stale)
+        write_metadata(work / split, metadata)

@@ -1,0 +1,79 @@
+"""Sources that are archives (zip, tar and its compressed forms): unpacked aside, never into or over anything."""
+
+import shutil
+import tarfile
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+
+from isdm.errors import DataError
+from isdm.files import ASIDE_MARK
+from isdm.progress import say, track
+
+LARGEST_RATIO = 200
+"""Unpacked over packed size that images and masks never reach; above it an archive is taken for a bomb."""
+HARMLESS_BYTES = 2**30
+"""Archives that unpack to less are never refused as bombs."""
+
+
+def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path | None]:
+    """The folder to read, and the archive where `source` is one; it is unpacked beside `out` until `stack` closes.
+
+    Raises:
+        DataError: the file is no archive, is damaged, unpacks to too much, or would leave its folder.
+    """
+    if not source.is_file():
+        return source, None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(prefix=f"{ASIDE_MARK}source-", dir=out.parent))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    say(f"Unpacking {source} for the time of the import.")
+    try:
+        if zipfile.is_zipfile(source):
+            _unpack_zip(source, folder)
+        elif tarfile.is_tarfile(source):
+            _unpack_tar(source, folder)
+        else:
+            raise DataError(f"{source} is a file but no zip or tar archive; give a folder or such an archive.")
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{source} cannot be unpacked ({error}); fetch or pack it again.") from None
+    inner = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+    return (inner[0] if len(inner) == 1 and inner[0].is_dir() else folder), source
+
+
+def _unpack_zip(source: Path, folder: Path) -> None:
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        _refuse_outside(source, [member.filename for member in members])
+        _refuse_bomb(source, sum(member.file_size for member in members), source.stat().st_size)
+        for member in track(members, "Unpacking", total=len(members), unit="files"):
+            archive.extract(member, folder)  # a member's link is written as a plain file
+
+
+def _unpack_tar(source: Path, folder: Path) -> None:
+    with tarfile.open(source) as archive:
+        members = archive.getmembers()
+        _refuse_outside(source, [member.name for member in members])
+        _refuse_bomb(source, sum(member.size for member in members), source.stat().st_size)
+        archive.extractall(folder, filter="data")
+
+
+def _refuse_outside(source: Path, names: list[str]) -> None:
+    """Refuse an archive with an absolute path or one that climbs out."""
+    wrong = [
+        name
+        for name in names
+        if (path := PurePosixPath(name.replace("\\", "/"))).is_absolute() or ".." in path.parts or name[1:2] == ":"
+    ]
+    if wrong:
+        listed = "\n".join(f"  {name!r} leads out of the archive" for name in wrong[:20])
+        raise DataError(f"{source} must not be unpacked; pack it again without these {len(wrong)} paths:\n{listed}")
+
+
+def _refuse_bomb(source: Path, unpacked: int, packed: int) -> None:
+    if unpacked > HARMLESS_BYTES and unpacked > LARGEST_RATIO * packed:
+        raise DataError(
+            f"{source} would unpack from {packed:,} to {unpacked:,} bytes, more than {LARGEST_RATIO} times as much, "
+            f"as decompression bombs do; unpack it yourself if you trust it, and give the folder."
+        )

@@ -1,0 +1,91 @@
+"""Which pictures belong together: told by the user, known to the layout, or found by looking at them."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from isdm.config import DataConfig
+from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.near_duplicates import Match, joined_groups
+from isdm.errors import ConfigError, DataError
+
+
+def with_told_groups(source: Source, config: DataConfig) -> Source:
+    """Give every pair the group that `group_by` or `groups` names, where either is given."""
+    if config.group_by is not None:
+        return replace(source, pairs=_by_expression(source.pairs, config.group_by))
+    if config.groups is not None:
+        return replace(source, pairs=_by_table(source.pairs, config.groups))
+    return source
+
+
+def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> list[SourcePair]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
+    grouped = []
+    for pair in pairs:
+        match = expression.search(pair.stem)
+        if match is None:
+            raise DataError(f"group_by = {pattern!r} does not match {pair.stem!r}; every name must match.")
+        grouped.append(replace(pair, group=match.group(1) if expression.groups else match.group(0)))
+    return grouped
+
+
+def _by_table(pairs: Sequence[SourcePair], path: Path) -> list[SourcePair]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"groups = {path} cannot be read ({error}); give a CSV file in UTF-8.") from None
+    group_of: dict[str, str] = {}
+    for line, row in enumerate(rows, start=2):
+        name, group = row.get("name"), row.get("group")
+        if not name or not group:
+            raise DataError(f"{path}, line {line} lacks a name or a group; the columns must be name,group.")
+        if group_of.setdefault(name, group) != group:
+            raise DataError(f"{path}, line {line} puts {name!r} into {group!r}, but before into {group_of[name]!r}.")
+    missing = [pair.stem for pair in pairs if _listed_name(pair, group_of) is None]
+    if missing:
+        raise DataError(
+            f"{path} has no group for {len(missing)} of {len(pairs)} images, such as {missing[0]!r}; add a line each."
+        )
+    return [replace(pair, group=group_of[_listed_name(pair, group_of) or ""]) for pair in pairs]
+
+
+def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
+    """How the table calls a picture: by the name it gets, or its file's, with or without the ending."""
+    return next((name for name in (pair.stem, pair.image.name, pair.image.stem) if name in group_of), None)
+
+
+def with_found_groups(pairs: Sequence[SourcePair], matches: Sequence[Match]) -> tuple[list[SourcePair], list[str]]:
+    """Join the groups of pairs that show the same thing; where the source has splits, only within each of them.
+
+    Returns:
+        The pairs with their groups, and sentences that say what was joined.
+    """
+    own = [pair.group or f"{pair.split or ''}/{pair.stem}" for pair in pairs]
+    across = [m for m in matches if pairs[m.first].split != pairs[m.second].split]
+    within = [m for m in matches if pairs[m.first].split == pairs[m.second].split]
+    joined = joined_groups(own, within)
+    first_of: dict[str, str] = {}
+    for pair, group in zip(pairs, joined, strict=True):
+        first_of.setdefault(group, pair.group or pair.stem)
+    notes = []
+    before, after = len(set(own)), len(set(joined))
+    if after < before:
+        largest = max(Counter(joined).values())
+        notes.append(
+            f"pictures that look the same were joined: {before} groups became {after}, the largest of {largest}"
+        )
+    if across:
+        one, other = pairs[across[0].first], pairs[across[0].second]
+        notes.append(
+            f"the source's own splits part {len(across)} pairs of pictures that look the same, such as "
+            f"{one.stem} ({one.split}) and {other.stem} ({other.split}); --splits new keeps them together"
+        )
+    return [replace(pair, group=first_of[group]) for pair, group in zip(pairs, joined, strict=True)], notes

@@ -1,0 +1,208 @@
+"""Find pictures that show the same thing, and keep them together.
+
+Comparing all pairs closely would take a time that grows with the square of their number, so there are two
+steps: a coarse descriptor of each picture gives its nearest neighbours by one matrix product at a time, and
+only those are compared block by block (`similarity`). What counts as the same is read off the pictures
+themselves: unrelated pictures, drawn at random, tell how alike pictures of this kind are anyhow.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from isdm.data.similarity import SIDE_PX, Floats, prepared_windows, similarities, without_light
+from isdm.memory import array_on_disk
+from isdm.parallel import in_threads
+from isdm.progress import track
+
+NEIGHBOURS = 20
+"""Nearest pictures of each by the coarse descriptors that are compared closely."""
+UNRELATED_PAIRS = 2000
+"""Random pairs at most, which tell how alike unrelated pictures are."""
+DEVIATIONS = 6.0
+"""Same are pictures that are alike by so many (robust) standard deviations more than unrelated ones."""
+LEAST_SIMILARITY = 0.35
+CERTAIN_SIMILARITY = 0.9
+"""Above it pictures are the same beyond doubt, whatever the others are like."""
+LARGEST_GROUP = 30
+"""What is merely alike must not chain together: only certain duplicates make a larger group."""
+
+_COARSE_PX = ((32, 2.0), (32, 4.0))
+"""Side and light's sigma of the coarse descriptors."""
+MOST_IN_MEMORY = 4000
+"""Pictures without light (18 KB each) that are kept in memory."""
+_ROWS_AT_ONCE = 512
+_PICTURES_AT_ONCE = 64
+
+Indices = NDArray[np.int64]
+
+
+class Match(NamedTuple):
+    """Two pictures that show the same thing, by their positions (smaller first), and how alike they are."""
+
+    first: int
+    second: int
+    similarity: float
+
+
+def find_near_duplicates(thumbnails: NDArray[np.uint8]) -> list[Match]:
+    """Find the pairs of pictures that show the same thing.
+
+    Args:
+        thumbnails: (N, SIDE_PX, SIDE_PX) of `similarity.thumbnail`; may lie on disk.
+
+    Returns:
+        The pairs, the most similar ones first.
+    """
+    count = len(thumbnails)
+    if count < 2:
+        return []
+    pictures = _without_light(thumbnails)
+    threshold = _threshold(pictures)
+    firsts, seconds = _candidates(thumbnails)
+    values = _compared(pictures, firsts, seconds, "Comparing pictures")
+    chosen = np.flatnonzero(values >= threshold)
+    order = chosen[np.argsort(-values[chosen], kind="stable")]
+    return [Match(int(firsts[k]), int(seconds[k]), float(values[k])) for k in order]
+
+
+def find_same(thumbnails: NDArray[np.uint8], pictures: Sequence[tuple[int, str]]) -> list[Match]:
+    """Find exact and near duplicates among some pictures.
+
+    Args:
+        thumbnails: (N, SIDE_PX, SIDE_PX) of all pictures.
+        pictures: row in `thumbnails` and hash of the decoded pixels of each picture to be compared.
+
+    Returns:
+        Matches by position in `pictures`, the most similar first.
+    """
+    first_of: dict[str, int] = {}
+    exact = []
+    for position, (_, digest) in enumerate(pictures):
+        first = first_of.setdefault(digest, position)
+        if first != position:
+            exact.append(Match(first, position, 1.0))
+    place = {row: position for position, (row, _) in enumerate(pictures)}
+    near = (match for match in find_near_duplicates(thumbnails) if match.first in place and match.second in place)
+    return exact + [Match(place[match.first], place[match.second], match.similarity) for match in near]
+
+
+def joined_groups(groups: Sequence[str], matches: Sequence[Match]) -> list[str]:
+    """Join the groups (N,) of pictures that match, the most similar first.
+
+    A join that would make a group of more than `LARGEST_GROUP` pictures is left out, unless it is certain. A
+    joined group has the name of its first picture's.
+    """
+    names = list(dict.fromkeys(groups))
+    number = {name: index for index, name in enumerate(names)}
+    parent = list(range(len(names)))
+    size = [0] * len(names)
+    for group in groups:
+        size[number[group]] += 1
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for match in matches:
+        one, other = sorted((root(number[groups[match.first]]), root(number[groups[match.second]])))
+        if one == other or (size[one] + size[other] > LARGEST_GROUP and match.similarity < CERTAIN_SIMILARITY):
+            continue
+        parent[other] = one
+        size[one] += size[other]
+    return [names[root(number[group])] for group in groups]
+
+
+def _common_part(thumbnails: NDArray[np.uint8]) -> Floats | None:
+    """What all pictures (N, S, S) show, such as a frame: their mean without light; None for few pictures."""
+    if len(thumbnails) < 2 * _PICTURES_AT_ONCE:
+        return None
+    chosen = np.linspace(0, len(thumbnails) - 1, min(len(thumbnails), 1000)).astype(int)
+    mean = np.zeros((SIDE_PX, SIDE_PX), np.float64)
+    for index in chosen:
+        mean += thumbnails[index]
+    mean /= len(chosen)
+    return (mean - ndimage.gaussian_filter(mean, 2.0, mode="reflect")).astype(np.float32)
+
+
+def _without_light(thumbnails: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """All pictures (N, S, S) of `without_light` in half precision, on disk where they are many."""
+    common = _common_part(thumbnails)
+    form = (thumbnails.shape, np.float16)
+    pictures = np.empty(*form) if len(thumbnails) <= MOST_IN_MEMORY else array_on_disk(*form)
+    for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        pictures[part] = without_light(thumbnails[part], common)
+    return pictures
+
+
+def _candidates(thumbnails: NDArray[np.uint8]) -> tuple[Indices, Indices]:
+    """Pairs (first < second) of near neighbours by either coarse descriptor, each pair once, sorted."""
+    count = len(thumbnails)
+    wanted = min(NEIGHBOURS, count - 1)
+    keys: list[Indices] = []
+    for side, sigma in _COARSE_PX:
+        coarse = _coarse(thumbnails, side, sigma)
+        for start in range(0, count, _ROWS_AT_ONCE):
+            alike = coarse[start : start + _ROWS_AT_ONCE] @ coarse.T
+            rows = np.arange(start, start + len(alike))
+            alike[np.arange(len(rows)), rows] = -np.inf
+            nearest = np.argpartition(-alike, wanted - 1, axis=1)[:, :wanted]
+            pairs = np.sort(np.stack([np.repeat(rows, wanted), nearest.ravel()]), axis=0)
+            keys.append(pairs[0].astype(np.int64) * count + pairs[1])
+    key = np.unique(np.concatenate(keys))
+    return key // count, key % count
+
+
+def _coarse(thumbnails: NDArray[np.uint8], side: int, sigma: float) -> Floats:
+    """Descriptors (N, side * side) of length 1: small pictures without light."""
+    factor = SIDE_PX // side
+    coarse = np.empty((len(thumbnails), side * side), np.float32)
+    for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
+        part = thumbnails[start : start + _ROWS_AT_ONCE].astype(np.float32)
+        small = part.reshape(len(part), side, factor, side, factor).mean(axis=(2, 4))
+        fine = small - ndimage.gaussian_filter(small, (0, sigma, sigma), mode="reflect")
+        flat = fine.reshape(len(part), -1)
+        flat -= flat.mean(axis=1, keepdims=True)
+        coarse[start : start + len(part)] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return coarse
+
+
+def _threshold(pictures: NDArray[np.float16]) -> float:
+    """Similarity from which pictures of this kind are the same."""
+    rng = np.random.default_rng(0)
+    count = len(pictures)
+    pairs = rng.integers(0, count, (2, min(UNRELATED_PAIRS, 8 * count)))
+    pairs = np.sort(pairs[:, pairs[0] != pairs[1]], axis=0)
+    pairs = pairs[:, np.argsort(pairs[0], kind="stable")]
+    values = _compared(pictures, pairs[0], pairs[1], "Comparing unrelated pictures")
+    middle = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - middle)))
+    return min(max(middle + DEVIATIONS * spread, LEAST_SIMILARITY), CERTAIN_SIMILARITY)
+
+
+def _compared(pictures: NDArray[np.float16], firsts: Indices, seconds: Indices, title: str) -> Floats:
+    """Similarities (P,) of pairs sorted by their first picture."""
+
+    def of_one(part: slice) -> tuple[slice, Floats]:
+        return part, similarities(prepared_windows(pictures[firsts[part.start]]), pictures[seconds[part]])
+
+    values = np.zeros(len(firsts), np.float32)
+    parts = list(_runs(firsts))
+    for part, found in track(in_threads(of_one, parts), title, total=len(parts), unit="pictures"):
+        values[part] = found
+    return values
+
+
+def _runs(firsts: Indices) -> Iterator[slice]:
+    """Slices of equal values, none longer than `_PICTURES_AT_ONCE`."""
+    start = 0
+    for index in range(1, len(firsts) + 1):
+        if index == len(firsts) or firsts[index] != firsts[start] or index - start == _PICTURES_AT_ONCE:
+            yield slice(start, index)
+            start = index

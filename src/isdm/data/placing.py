@@ -1,0 +1,92 @@
+"""Which split each pair of an import goes to: the source's own, a fold's, or a new one."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isdm.config import DataConfig
+from isdm.data.dataset import Split
+from isdm.data.layouts.source import SourcePair
+from isdm.data.splits import folded_split, grouped_split, split_sizes, taken_from_train
+from isdm.errors import DataError
+
+Pixels = NDArray[np.int64]
+
+
+class HasPair(Protocol):
+    """Something made of a source pair."""
+
+    @property
+    def pair(self) -> SourcePair:
+        """The source pair."""
+
+
+Made = TypeVar("Made", bound=HasPair)
+
+
+def splits_of(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> tuple[list[Split], str]:
+    """The split of each pair (N,), for the pixels (N, K) of each class, and by what it was split.
+
+    Pairs that are for training alone have no part in the choice.
+    """
+    own = [index for index, pair in enumerate(pairs) if not pair.train_only]
+    if not own:
+        raise DataError("every pair is for training alone; nothing is left to validate and test with.")
+    chosen, by = _of_own([pairs[index] for index in own], pixels[own], config)
+    splits: list[Split] = ["train"] * len(pairs)
+    for index, split in zip(own, chosen, strict=True):
+        splits[index] = split
+    return splits, by
+
+
+def _of_own(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> tuple[list[Split], str]:
+    groups = [pair.group or pair.stem for pair in pairs]
+    if config.split_by == "image":
+        groups = [f"{pair.split}/{pair.stem}" for pair in pairs]
+    given = [pair.split for pair in pairs]
+    keeps = config.splits == "source" and config.folds is None and all(given)
+    if keeps and "train" in given and ("test" in given or "validation" in given):
+        chosen: list[Split] = [split or "train" for split in given]
+        for wanted, amount in (("test", config.test), ("validation", config.validation)):
+            if wanted not in given:
+                chosen = taken_from_train(groups, pixels, chosen, wanted, amount, config.seed)  # type: ignore[arg-type]
+        _refuse_parted_groups(pairs, chosen)
+        return chosen, "source"
+    if config.folds is not None:
+        return folded_split(groups, pixels, config.folds, config.fold, config.validation, config.seed), "fold"
+    sizes = split_sizes(len(groups), config.test, config.validation)
+    return grouped_split(groups, pixels, sizes, config.seed), config.split_by
+
+
+def _refuse_parted_groups(pairs: Sequence[SourcePair], splits: Sequence[Split]) -> None:
+    """The source's own splits must not part a group that it, or the user, names."""
+    found: dict[str, set[str]] = {}
+    for pair, split in zip(pairs, splits, strict=True):
+        found.setdefault(pair.group or f"{split}/{pair.stem}", set()).add(split)
+    parted = sorted(group for group, places in found.items() if len(places) > 1)
+    if parted:
+        raise DataError(
+            f"The source's own splits part {len(parted)} group(s), such as {parted[0]!r} in "
+            f"{' and '.join(sorted(found[parted[0]]))}; make new splits with --splits new."
+        )
+
+
+def without_leaking_extras(
+    made: Sequence[Made], splits: Sequence[Split]
+) -> tuple[list[Made], list[Split], list[str]]:
+    """Leave out what is for training alone where its group is in another split; says how many."""
+    held_out = {
+        item.pair.group or item.pair.stem
+        for item, split in zip(made, splits, strict=True)
+        if split != "train" and not item.pair.train_only
+    }
+    kept = [
+        (item, split)
+        for item, split in zip(made, splits, strict=True)
+        if not item.pair.train_only or (item.pair.group or item.pair.stem) not in held_out
+    ]
+    left_out = len(made) - len(kept)
+    notes = [f"{left_out} defect-free pictures were left out: the validation or test split has their groups"]
+    return [item for item, _ in kept], [split for _, split in kept], notes if left_out else []
