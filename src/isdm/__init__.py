@@ -10,6 +10,7 @@ from isdm.version import __version__
 
 if TYPE_CHECKING:
     from isdm.data.dataset import SegmentationDataset
+    from isdm.data.exporting import export_dataset
     from isdm.data.importing import import_dataset
     from isdm.evaluation.study import evaluate
     from isdm.models.unet import SemanticUNet
@@ -25,6 +26,7 @@ _HOME = {
     "SemanticUNet": "isdm.models.unet",
     "audit": "isdm.synthesis.audit",
     "evaluate": "isdm.evaluation.study",
+    "export_dataset": "isdm.data.exporting",
     "finetune": "isdm.training.diffusion",
     "import_dataset": "isdm.data.importing",
     "sample": "isdm.synthesis.generate",
@@ -38,6 +40,7 @@ __all__ = [
     "__version__",
     "audit",
     "evaluate",
+    "export_dataset",
     "finetune",
     "import_dataset",
     "report",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from isdm.cli import options
-from isdm.config import DataConfig
+from isdm.config import DataConfig, ExportConfig
 
 app = typer.Typer(help="Import, describe and check datasets.", no_args_is_help=True)
 
@@ -130,3 +130,17 @@ def check(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> N
     opened = SegmentationDataset(dataset)
     count = check_dataset(opened)
     Console().print(f"{count} pairs are sound; no group lies in two splits.")
+
+
+@app.command()
+def export(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder, real or synthetic; it is never changed.")],
+    out: Annotated[Path, typer.Argument(metavar="DST", help="Folder to make.")],
+    layout: Annotated[str, typer.Option(help="isdm, coco, voc, ultralytics or mmseg.")],
+) -> None:
+    """Write a dataset in the form that other tools read; what that form cannot hold is said."""
+    from isdm.data.exporting import export_dataset
+
+    config = options.config(ExportConfig, {"dataset": dataset, "layout": layout}, "data export")
+    export_dataset(config, out)
+    Console(highlight=False, soft_wrap=True).print(str(out), markup=False)

@@ -16,6 +16,7 @@ Masks = Literal["real", "augmented"]
 Protocol = Literal["paper", "equal-steps"]
 Arm = Literal["plain", "augmented", "duplicated"]
 Count = int | Literal["all", "equal"]
+ExportLayout = Literal["isdm", "coco", "voc", "ultralytics", "mmseg"]
 
 
 class DataConfig(StageConfig):
@@ -87,6 +88,15 @@ class DataConfig(StageConfig):
         if self.window is not None and (self.fit not in ("crop", "tile") or self.size is None):
             raise contradiction("window goes with fit 'crop' or 'tile' and a size")
         return self
+
+
+class ExportConfig(StageConfig):
+    """Exporting a dataset for other tools."""
+
+    dataset: Path
+    """Dataset folder, real or synthetic; rejected pairs are left out."""
+    layout: ExportLayout
+    """The form to write: isdm, coco, voc, ultralytics or mmseg."""
 
 
 class SampleConfig(StageConfig):
