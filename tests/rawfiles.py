@@ -1,10 +1,14 @@
-"""PNG and TIFF files written byte by byte from their specifications, for what Pillow cannot or would not write."""
+"""PNG and TIFF files written byte by byte from their specifications, for what Pillow cannot or would not write.
+
+And masks drawn with soft borders.
+"""
 
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 _PNG_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
@@ -13,15 +17,21 @@ def write_png16(path: Path, values: np.ndarray) -> Path:
     """Save values (H, W, C) as a PNG of 16 bits a channel: grey, grey and alpha, RGB or RGBA."""
     height, width, channels = values.shape
     rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+    return write_png_rows(path, width, height, 16, rows, _PNG_COLOUR_TYPE[channels])
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOUR_TYPE[channels], 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+def write_png_rows(path: Path, width: int, height: int, bits: int, rows: bytes, colour_type: int = 0) -> Path:
+    """Save rows, each with its filter byte, as a PNG that says it has this size; grey unless told otherwise."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     return path
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG file with its length and check sum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def read_png16(path: Path) -> np.ndarray:
@@ -81,3 +91,11 @@ def write_tiff(path: Path, values: np.ndarray, *, big_endian: bool = False, phot
         head + struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "I", 0) + extra + data
     )
     return path
+
+
+def soft_disc(size: int = 64, factor: int = 8, top: int = 255) -> np.ndarray:
+    """A white disc with anti-aliased borders: one drawn larger and averaged."""
+    picture = Image.new("L", (size * factor, size * factor))
+    ImageDraw.Draw(picture).ellipse([size * factor // 4] * 2 + [size * factor * 3 // 4] * 2, fill=255)
+    blocks = np.asarray(picture, np.float64).reshape(size, factor, size, factor)
+    return np.rint(blocks.mean(axis=(1, 3)) * (top / 255)).astype(np.int64)

@@ -2,26 +2,33 @@
 
     source/images/a.jpg  source/masks/a.png        or   source/train/images/…  source/test/masks/…
 
-`classes.txt` in the source (one name a line, background first) names the classes and so declares which ids
-may occur; without it the masks' own values tell (see `mask_rules`). A folder `instances` beside the masks
-holds instance maps of the same names, one for every image.
+`classes.txt` in the source (one name a line, background first, perhaps with the colour that masks give it: see
+`class_table`) names the classes and so declares which ids or colours may occur; without it the masks' own values
+tell, or `--masks` says, what they mean (see `mask_rules`). A folder `instances` beside the masks holds instance
+maps of the same names, one for every image. With `--masks alpha` the images' own transparency is the mask where
+there is no folder of masks; with `--masks instances` the masks are instance maps as well.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from isdm.config import DataConfig
+from isdm.config import DataConfig, MaskReading
 from isdm.data.dataset import Split
-from isdm.data.layouts.source import Source, SourcePair, image_files
-from isdm.data.mask_rules import find_rule
+from isdm.data.image_files import read_picture
+from isdm.data.layouts.listing import link_out_of, listed_files
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair
+from isdm.data.mask_rules import MaskRule, read_class_table, rule_and_problems
 from isdm.errors import DataError
+from isdm.parallel import in_threads
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt")
 INSTANCE_FOLDER = "instances"
 MASK_ENDINGS = ("", "_mask", "-mask", "_label", "_gt", "_seg", "_segmentation")
+MASK_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 GENERIC = True
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -37,7 +44,8 @@ class Root(NamedTuple):
     """One part of the source."""
 
     images: Path
-    masks: Path
+    masks: Path | None
+    """None where the images' own transparency may be the mask."""
     instances: Path | None
     split: Split | None
 
@@ -52,39 +60,47 @@ class Match(NamedTuple):
     split: Split | None
 
 
+class Files(NamedTuple):
+    """The files of a folder by their path in it, without extension and ending; None where two have one name."""
+
+    folder: Path
+    by_name: dict[str, Path | None]
+
+
 def recognises(source: Path) -> bool:
-    """A folder with images/ and masks/, itself or in its split folders."""
-    return bool(_roots(source))
+    """A folder with images/ and masks/, itself or in its split folders; or images/ alone, see --masks alpha."""
+    try:
+        return bool(_roots(source))
+    except DataError:
+        return False
 
 
 def read(source: Path, config: DataConfig) -> Source:
     """Pair images and masks by name and find out what the mask values mean."""
-    roots = _roots(source)
+    roots = [root for root in _roots(source) if root.masks is not None or config.masks == "alpha"]
     if not roots:
-        raise DataError(f"{source} needs a folder images/ and beside it masks/ with files of the same names.")
+        raise DataError(
+            f"{source} needs a folder images/ and beside it masks/ with files of the same names; images whose "
+            f"transparency is the mask need --masks alpha, and another layout its name, --layout."
+        )
     matched: list[Match] = []
     problems: list[str] = []
     has_instances = any(root.instances for root in roots)
     for root in roots:
-        instance_folder = root.instances or root.masks.with_name(INSTANCE_FOLDER)
-        masks, maps = _by_name(root.masks), _by_name(instance_folder)
-        for image in image_files(root.images):
-            name = image.relative_to(root.images).with_suffix("").as_posix()
-            mask, instances = (
-                next((files[name + end] for end in MASK_ENDINGS if name + end in files), None)
-                for files in (masks, maps)
-            )
-            if mask is None:
-                problems.append(f"{image} has no mask; expected {root.masks / (name + '.png')}")
-            elif has_instances and instances is None:
-                problems.append(f"{image} has no instance map; expected {instance_folder / (name + '.png')}")
-            else:
-                matched.append(Match(image, mask, instances, name.replace("/", "_"), root.split))
+        found, wrong = _matches(source, root, has_instances)
+        matched += found
+        problems += wrong
     if not matched and not problems:
         raise DataError(
             f"{source} holds no images; put them into {roots[0].images} and their masks into {roots[0].masks}."
         )
-    rule, unreadable = find_rule([match.mask for match in matched], _declared_names(source))
+    rule, bad = _rule(source, [match.mask for match in matched], config.masks, config.mask_threshold, problems)
+    problems += list(bad.values()) + _bad_images([match.image for match in matched if match.mask in bad])
+    notes = [rule.note]
+    if rule.values_are_objects:
+        notes.append(
+            f"instance maps come from {INSTANCE_FOLDER}/" if has_instances else "their numbers are instance maps"
+        )
     times = Counter(match.stem for match in matched)  # the same name in two splits is two pictures
     pairs = [
         SourcePair(
@@ -94,49 +110,122 @@ def read(source: Path, config: DataConfig) -> Source:
             partial(rule.load, mask),
             None,
             split,
-            instances,
+            mask if rule.values_are_objects and not has_instances else instances,
         )
         for image, mask, instances, stem, split in matched
+        if mask not in bad
     ]
-    return Source(rule.class_names, pairs, rule.colours, [rule.note], problems=problems + unreadable)
+    return Source(rule.class_names, pairs, rule.colours, notes, problems=problems)
+
+
+def _rule(
+    source: Path, masks: list[Path], reading: MaskReading, threshold: int, problems: list[str]
+) -> tuple[MaskRule, dict[Path, str]]:
+    """The masks' rule; where there is none, what else is wrong is told with that."""
+    try:
+        return rule_and_problems(masks, read_class_table(source / "classes.txt"), reading, threshold)
+    except DataError as error:
+        lines = [*str(error).splitlines(), *problems]
+        if len(lines) == 1:
+            raise
+        shown = "\n".join(f"  {line}" for line in lines)
+        raise DataError(f"{len(lines)} problem(s) in the source; nothing was written:\n{shown}") from None
+
+
+def _bad_images(images: list[Path]) -> list[str]:
+    """What is wrong with the images of pairs that are left out for their masks: nobody else will open them."""
+    return [line for line in in_threads(_image_problem, images) if line is not None]
+
+
+def _image_problem(image: Path) -> str | None:
+    try:
+        read_picture(image)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match], list[str]]:
+    """Images of one part of the source with their masks and instance maps, and what is wrong with others."""
+    matched: list[Match] = []
+    images, problems = listed_files(root.images, source)
+    names = {_name(path, root.images) for path in images}
+    instance_folder = root.instances or (root.masks or root.images).with_name(INSTANCE_FOLDER)
+    masks, wrong_masks = _by_name(root.masks or root.images, source, MASK_SUFFIXES, names)
+    maps, wrong_maps = _by_name(instance_folder, source, IMAGE_SUFFIXES, names)
+    for image in images:
+        name = _name(image, root.images)
+        mask = image if root.masks is None else masks.by_name.get(name)
+        instances = maps.by_name.get(name)
+        if mask is None:
+            if name not in masks.by_name:
+                problems.append(f"{image} has no mask; expected {masks.folder / (name + '.png')}")
+        elif has_instances and instances is None:
+            if name not in maps.by_name:
+                problems.append(f"{image} has no instance map; expected {maps.folder / (name + '.png')}")
+        else:
+            matched.append(Match(image, mask, instances, name.replace("/", "_"), root.split))
+    return matched, problems + (wrong_masks if root.masks is not None else []) + wrong_maps
+
+
+def _by_name(folder: Path, source: Path, suffixes: frozenset[str], images: set[str]) -> tuple[Files, list[str]]:
+    """The files below a folder by the name of the image that each belongs to, and a line for each of the others."""
+    files, problems = listed_files(folder, source, suffixes)
+    candidates: dict[str, list[Path]] = {}
+    for path in files:
+        candidates.setdefault(_name(path, folder), []).append(path)
+    by_name: dict[str, Path | None] = {}
+    for image in sorted(images):
+        with_ending = next((image + end for end in MASK_ENDINGS if image + end in candidates), None)
+        if with_ending is None:
+            continue
+        chosen = candidates.pop(with_ending)
+        by_name[image] = chosen[0] if len(chosen) == 1 else None
+        if len(chosen) > 1:
+            problems.append(f"{' and '.join(map(str, chosen))} both belong to the image {image!r}; keep one of them")
+    for name, left in candidates.items():
+        problems += [f"{path} has no image; expected one that is called {name!r}, or remove it" for path in left]
+    return Files(folder, by_name), problems
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _roots(source: Path) -> list[Root]:
-    """Each part of the source: itself, or its split folders."""
-    own = _root(source, None)
-    if own is not None:
+    """Each part of the source: itself, or its split folders.
+
+    Raises:
+        DataError: a folder cannot be listed, or is a link that leads out of the source.
+    """
+    own = _root(source, source, None)
+    if own is not None and own.masks is not None:
         return [own]
     roots: list[Root] = []
-    for entry in sorted(source.iterdir()):
-        split = SPLIT_FOLDERS.get(entry.name.lower())
-        root = _root(entry, split) if split is not None and entry.is_dir() else None
+    for name, entry in _folders(source, source).items():
+        split = SPLIT_FOLDERS.get(name)
+        root = _root(entry, source, split) if split is not None else None
         if root is not None:
             roots.append(root)
-    return roots
+    return roots or ([own] if own is not None else [])
 
 
-def _root(folder: Path, split: Split | None) -> Root | None:
-    by_name = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
+def _root(folder: Path, source: Path, split: Split | None) -> Root | None:
+    by_name = _folders(folder, source)
     images = next((by_name[name] for name in IMAGE_FOLDERS if name in by_name), None)
     masks = next((by_name[name] for name in MASK_FOLDERS if name in by_name), None)
-    if images is None or masks is None:
-        return None
-    return Root(images, masks, by_name.get(INSTANCE_FOLDER), split)
+    return None if images is None else Root(images, masks, by_name.get(INSTANCE_FOLDER), split)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Image files below `folder` by their path in it, without the extension."""
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in image_files(folder)}
-
-
-def _declared_names(source: Path) -> tuple[str, ...] | None:
-    path = source / "classes.txt"
-    if not path.is_file():
-        return None
+def _folders(folder: Path, source: Path) -> dict[str, Path]:
+    """The folders in a folder by their names in small letters."""
+    known: Callable[[str], bool] = {*IMAGE_FOLDERS, *MASK_FOLDERS, INSTANCE_FOLDER, *SPLIT_FOLDERS}.__contains__
     try:
-        names = tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError(f"{path} must name at least two different classes, one a line, background first.")
-    return names
+        found = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed ({error.strerror}); give yourself the right.") from None
+    for name, entry in found.items():
+        led_out = link_out_of(entry, source) if known(name) else None
+        if led_out is not None:
+            raise DataError(f"{led_out}.")
+    return found

@@ -1,6 +1,7 @@
 """What a layout finds in a source tree."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,13 +97,30 @@ def inside(folder: Path, name: str, told_by: Path) -> Path:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files below `folder`, sorted by path; hidden files are left out."""
+    """Image files below `folder`, sorted by path; hidden files are left out.
+
+    A link to nothing is among them, so that it is missed by name when it is opened.
+
+    Raises:
+        DataError: a folder among them cannot be listed.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be listed ({error.strerror}); give yourself the right.") from None
+
     return sorted(
         path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not _hidden(path.relative_to(folder).parts)
+        for root, folder_names, file_names in os.walk(folder, onerror=unreadable if folder.is_dir() else None)
+        for path in _images_among(Path(root), folder_names, file_names)
     )
 
 
-def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith(".") for part in parts)
+def _images_among(root: Path, folder_names: list[str], file_names: list[str]) -> list[Path]:
+    """Paths of the images in a folder; hidden folders are taken out of `folder_names`."""
+    folder_names[:] = [name for name in folder_names if not name.startswith(".")]
+    paths = [root / name for name in file_names if not name.startswith(".")]
+    return [
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or (path.is_symlink() and not path.exists()))
+    ]

@@ -1,0 +1,82 @@
+"""Which files of a folder are images, and what keeps others from being seen."""
+
+import os
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from isdm.data.layouts.source import IMAGE_SUFFIXES
+
+
+def listed_files(
+    folder: Path, within: Path, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> tuple[list[Path], list[str]]:
+    """List the files below a folder with one of some extensions, sorted by path; hidden ones are left out.
+
+    Links to files are followed, links to folders are not: they may lead in circles.
+
+    Args:
+        folder: where to look; nothing is found where it does not exist.
+        within: the source; links must not lead out of it.
+        suffixes: extensions in small letters, with their dot.
+
+    Returns:
+        The files, and a line for each folder, link or other thing among them that cannot be used.
+    """
+    files: list[Path] = []
+    problems: list[str] = []
+    if not os.path.lexists(folder):
+        return files, problems
+    limit = os.path.realpath(within)
+
+    def unreadable(error: OSError) -> None:
+        problems.append(f"{error.filename} cannot be listed ({error.strerror}); give yourself the right")
+
+    for root, folder_names, file_names in os.walk(folder, onerror=unreadable):
+        folder_names[:] = [name for name in folder_names if not name.startswith(".")]
+        for name in folder_names:
+            path = Path(root, name)
+            if path.is_symlink():
+                problems.append(f"{path} is a link to a folder, which is not followed; put the folder itself there")
+        for name in file_names:
+            path = Path(root, name)
+            if name.startswith(".") or path.suffix.lower() not in suffixes:
+                continue
+            problem = _refusal(path, limit)
+            if problem is None:
+                files.append(path)
+            else:
+                problems.append(problem)
+    return sorted(files), problems
+
+
+def link_out_of(path: Path, within: Path) -> str | None:
+    """A line for a link that leads out of the folder `within`; None for anything else."""
+    if not path.is_symlink():
+        return None
+    return _led_out(path, os.path.realpath(within))
+
+
+def _refusal(path: Path, limit: str) -> str | None:
+    """What is wrong with something that has an image's name; one call of the system where it is a file."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            return None
+        if stat.S_ISLNK(mode):
+            out = _led_out(path, limit)
+            if out is not None:
+                return out
+            mode = path.stat().st_mode
+    except FileNotFoundError:
+        return f"{path} is a link to {path.readlink()}, which is missing; restore it, or remove the link"
+    except OSError as error:  # a link to itself, or no right to follow it
+        return f"{path} cannot be followed ({error.strerror}); put the file itself there, or remove it"
+    return None if stat.S_ISREG(mode) else f"{path} is no file; remove it, or give it another extension"
+
+
+def _led_out(path: Path, limit: str) -> str | None:
+    target = os.path.realpath(path)
+    if target == limit or target.startswith(limit.rstrip(os.sep) + os.sep):
+        return None
+    return f"{path} is a link to {target}, which lies outside {limit}; put the file itself there"
