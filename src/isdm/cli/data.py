@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from isdm.cli import options
 from isdm.config import DataConfig, ExportConfig
@@ -102,23 +101,27 @@ def import_(
 
 
 @app.command()
-def describe(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
-    """Print the pairs, groups and class pixels of each split."""
-    from isdm.data.checking import count_classes
+def describe(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Also write a page, figures and all numbers there.")
+    ] = None,
+) -> None:
+    """Show what a dataset holds: pairs, groups, class pixels and object sizes; with --out as a page with pictures."""
+    from isdm.cli.description import print_description
     from isdm.data.dataset import SegmentationDataset
+    from isdm.data.describing import gather
 
     opened = SegmentationDataset(dataset)
-    info = opened.info
-    table = Table("split", "pairs", "groups", *(f"{entry.name} pixels" for entry in info.classes))
-    for split in opened.splits:
-        pairs = opened.pairs(split)
-        pixels = count_classes(opened, pairs)
-        shares = (f"{count / max(pixels.sum(), 1):.2%}" for count in pixels)
-        table.add_row(split, str(len(pairs)), str(len({pair.group for pair in pairs})), *shares)
-    kind = f"{'grey' if info.channels == 1 else 'RGB'} of {info.bit_depth} bits"
-    with_maps = any(pair.instances for split in opened.splits for pair in opened.pairs(split))
-    Console().print(f"{info.name}: {kind}, {info.num_classes} classes{', instance maps' if with_maps else ''}")
-    Console().print(table)
+    if out is None:
+        statistics = gather(opened)
+    else:
+        from isdm.report.dataset_page import describe_dataset
+
+        statistics = describe_dataset(opened, out)
+    print_description(statistics, has_instances=any(pair.instances for _, pair in statistics.shown))
+    if out is not None:
+        Console(highlight=False, soft_wrap=True).print(f"Page: {out / 'index.html'}", markup=False)
 
 
 @app.command()
