@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from isdm import provenance
-from isdm.data.checking import check_dataset, count_classes
+from isdm.data.checking import check_dataset
 from isdm.data.dataset import (
     DatasetInfo,
     SegmentationClass,
@@ -116,11 +116,6 @@ def test_above_ten_thousand_pairs_the_files_are_spread_over_folders() -> None:
     assert pair_names("a", 9_999, 10_000)["image_file_name"] == "images/a.png"
     assert pair_names("a", 9_999, 10_001)["image_file_name"] == "images/00000/a.png"
     assert pair_names("a", 20_000, 20_001)["mask_file_name"] == "masks/00002/a.png"
-
-
-def test_class_pixels_are_counted_without_the_ignored(folder: Path) -> None:
-    dataset = SegmentationDataset(folder)
-    assert count_classes(dataset, dataset.pairs("train")).tolist() == [3 * (30 - 3 - 4 - 5), 9, 12]
 
 
 def test_rejected_pairs_are_left_out(folder: Path) -> None:

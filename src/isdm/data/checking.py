@@ -1,53 +1,100 @@
-"""Verify a dataset folder: every pair opened, every rule checked, all problems listed at once."""
+"""Verify a dataset folder: every pair opened, every rule checked, leaks between splits found, all listed at once."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.data.dataset import Pair, SegmentationDataset
+from isdm.data.dataset import Pair, SegmentationDataset, Split
 from isdm.data.instances import load_instance_map
+from isdm.data.near_duplicates import find_same
+from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.errors import DataError
-from isdm.progress import track
+from isdm.memory import array_on_disk
+from isdm.parallel import in_threads
+from isdm.progress import say, track
+
+CLEAR_DEVIATIONS = 12.0
+"""A finished dataset may hold small pictures, which are more alike than their sources: only clear leaks are told."""
 
 
 def check_dataset(dataset: SegmentationDataset) -> int:
     """Open every pair; returns how many there are.
 
+    Leaks (a group, or pictures of the same thing, in two splits) are problems, but only said aloud where the
+    dataset was split by image on purpose.
+
     Raises:
-        DataError: listing every pair that breaks a rule and every group that lies in two splits.
+        DataError: listing every pair that breaks a rule, and every leak.
     """
-    problems = []
+    rows: list[tuple[Split, Pair]] = [(split, pair) for split in dataset.splits for pair in dataset.pairs(split)]
+    thumbnails = array_on_disk((max(len(rows), 1), SIDE_PX, SIDE_PX), np.uint8)
+    problems: list[str] = []
+    pictures: list[tuple[int, str]] = []
+
+    def opened(index: int) -> tuple[str, str]:
+        return _open(dataset, rows[index][1], thumbnails, index)
+
+    looked_at = track(in_threads(opened, range(len(rows))), "Checking pairs", total=len(rows), unit="pairs")
+    for index, (digest, problem) in enumerate(looked_at):
+        if problem:
+            problems.append(problem)
+        else:
+            pictures.append((index, digest))
+    with_instances = {bool(pair.instances): split for split, pair in rows}
+    if len(with_instances) > 1:
+        problems.append(f"{with_instances[False]} has no instance maps but {with_instances[True]} has: import again")
+    leaks = [*_parted_groups(rows), *_same_pictures(rows, thumbnails, pictures)]
+    if dataset.info.split.get("by") == "image":
+        for leak in leaks:
+            say(f"Split by image, as asked: {leak}.")
+    else:
+        problems += leaks
+    if problems:
+        raise DataError(f"{len(problems)} problem(s) in {dataset.folder}:\n" + "\n".join(f"  {p}" for p in problems))
+    return len(rows)
+
+
+def _open(dataset: SegmentationDataset, pair: Pair, thumbnails: NDArray[np.uint8], index: int) -> tuple[str, str]:
+    """Hash of a pair's picture, or the problem with the pair."""
+    try:
+        image, _ = dataset.load(pair)
+        if pair.instances is not None:
+            load_instance_map(dataset, pair)
+    except DataError as error:
+        return "", str(error)
+    thumbnails[index] = thumbnail(image)
+    return blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest(), ""
+
+
+def _parted_groups(rows: Sequence[tuple[Split, Pair]]) -> list[str]:
     splits_of_group: dict[str, set[str]] = {}
-    with_instances: dict[bool, str] = {}
-    count = 0
-    for split in dataset.splits:
-        pairs = dataset.pairs(split)
-        with_instances.update({bool(pair.instances): split for pair in pairs})
-        for pair in track(pairs, f"Checking {split}", total=len(pairs), unit="pairs"):
-            count += 1
-            splits_of_group.setdefault(pair.group, set()).add(split)
-            try:
-                dataset.load(pair)
-                if pair.instances is not None:
-                    load_instance_map(dataset, pair)
-            except DataError as error:
-                problems.append(str(error))
-    problems += [
+    for split, pair in rows:
+        splits_of_group.setdefault(pair.group, set()).add(split)
+    return [
         f"group {group!r} lies in {' and '.join(sorted(splits))}: import again with --group-by"
         for group, splits in splits_of_group.items()
         if len(splits) > 1
     ]
-    if len(with_instances) > 1:
-        problems.append(f"{with_instances[False]} has no instance maps but {with_instances[True]} has: import again")
-    if problems:
-        raise DataError(f"{len(problems)} problem(s) in {dataset.folder}:\n" + "\n".join(f"  {p}" for p in problems))
-    return count
 
 
-def count_classes(dataset: SegmentationDataset, pairs: Iterable[Pair]) -> NDArray[np.int64]:
-    """Pixels (K,) of each class over the masks of pairs."""
-    total = np.zeros(256, np.int64)
-    for pair in pairs:
-        total += np.bincount(dataset.load(pair)[1].ravel(), minlength=256)
-    return total[: dataset.info.num_classes]
+def _same_pictures(
+    rows: Sequence[tuple[Split, Pair]], thumbnails: NDArray[np.uint8], pictures: list[tuple[int, str]]
+) -> list[str]:
+    """A line for each pair of pictures that show the same thing in two splits and are of different groups."""
+    digest_of = dict(pictures)
+    lines = []
+    seen: set[tuple[int, int]] = set()
+    for match in find_same(thumbnails, pictures, CLEAR_DEVIATIONS):
+        first, second = pictures[match.first][0], pictures[match.second][0]
+        (split, pair), (other_split, other) = rows[first], rows[second]
+        if split == other_split or pair.group == other.group or (first, second) in seen:
+            continue
+        seen.add((first, second))
+        kind = "the same picture as" if digest_of[first] == digest_of[second] else "nearly the same as"
+        lines.append(
+            f"{split}/{pair.image.name} shows {kind} {other_split}/{other.image.name} (similarity "
+            f"{match.similarity:.2f}): import again with --near-duplicates, or name the groups with --groups"
+        )
+    return lines

@@ -48,11 +48,12 @@ class Match(NamedTuple):
     similarity: float
 
 
-def find_near_duplicates(thumbnails: NDArray[np.uint8]) -> list[Match]:
+def find_near_duplicates(thumbnails: NDArray[np.uint8], deviations: float = DEVIATIONS) -> list[Match]:
     """Find the pairs of pictures that show the same thing.
 
     Args:
         thumbnails: (N, SIDE_PX, SIDE_PX) of `similarity.thumbnail`; may lie on disk.
+        deviations: how much more alike than unrelated pictures they must be.
 
     Returns:
         The pairs, the most similar ones first.
@@ -61,7 +62,7 @@ def find_near_duplicates(thumbnails: NDArray[np.uint8]) -> list[Match]:
     if count < 2:
         return []
     pictures = _without_light(thumbnails)
-    threshold = _threshold(pictures)
+    threshold = _threshold(pictures, deviations)
     firsts, seconds = _candidates(thumbnails)
     values = _compared(pictures, firsts, seconds, "Comparing pictures")
     chosen = np.flatnonzero(values >= threshold)
@@ -69,25 +70,33 @@ def find_near_duplicates(thumbnails: NDArray[np.uint8]) -> list[Match]:
     return [Match(int(firsts[k]), int(seconds[k]), float(values[k])) for k in order]
 
 
-def find_same(thumbnails: NDArray[np.uint8], pictures: Sequence[tuple[int, str]]) -> list[Match]:
+def find_same(
+    thumbnails: NDArray[np.uint8], pictures: Sequence[tuple[int, str]], deviations: float = DEVIATIONS
+) -> list[Match]:
     """Find exact and near duplicates among some pictures.
 
     Args:
         thumbnails: (N, SIDE_PX, SIDE_PX) of all pictures.
         pictures: row in `thumbnails` and hash of the decoded pixels of each picture to be compared.
+        deviations: see `find_near_duplicates`.
 
     Returns:
         Matches by position in `pictures`, the most similar first.
     """
     first_of: dict[str, int] = {}
-    exact = []
+    found = []
     for position, (_, digest) in enumerate(pictures):
         first = first_of.setdefault(digest, position)
         if first != position:
-            exact.append(Match(first, position, 1.0))
+            found.append(Match(first, position, 1.0))
     place = {row: position for position, (row, _) in enumerate(pictures)}
-    near = (match for match in find_near_duplicates(thumbnails) if match.first in place and match.second in place)
-    return exact + [Match(place[match.first], place[match.second], match.similarity) for match in near]
+    known = {(match.first, match.second) for match in found}
+    for match in find_near_duplicates(thumbnails, deviations):
+        if match.first in place and match.second in place:
+            near = Match(place[match.first], place[match.second], match.similarity)
+            if (near.first, near.second) not in known:
+                found.append(near)
+    return found
 
 
 def joined_groups(groups: Sequence[str], matches: Sequence[Match]) -> list[str]:
@@ -173,7 +182,7 @@ def _coarse(thumbnails: NDArray[np.uint8], side: int, sigma: float) -> Floats:
     return coarse
 
 
-def _threshold(pictures: NDArray[np.float16]) -> float:
+def _threshold(pictures: NDArray[np.float16], deviations: float) -> float:
     """Similarity from which pictures of this kind are the same."""
     rng = np.random.default_rng(0)
     count = len(pictures)
@@ -183,7 +192,7 @@ def _threshold(pictures: NDArray[np.float16]) -> float:
     values = _compared(pictures, pairs[0], pairs[1], "Comparing unrelated pictures")
     middle = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - middle)))
-    return min(max(middle + DEVIATIONS * spread, LEAST_SIMILARITY), CERTAIN_SIMILARITY)
+    return min(max(middle + deviations * spread, LEAST_SIMILARITY), CERTAIN_SIMILARITY)
 
 
 def _compared(pictures: NDArray[np.float16], firsts: Indices, seconds: Indices, title: str) -> Floats:

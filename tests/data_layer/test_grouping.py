@@ -1,0 +1,198 @@
+"""Groups from a table or from the pictures, folds, splits of the source, and pairs that are left out."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+from scipy import ndimage
+
+from imported import Noise, Put, groups_by_split, imported, names
+from isdm.config import DataConfig, build
+from isdm.data.checking import check_dataset
+from isdm.data.importing import import_dataset
+from isdm.data.layouts import read_source
+from isdm.data.near_duplicates import find_near_duplicates, joined_groups
+from isdm.data.placing import splits_of
+from isdm.data.similarity import thumbnail
+from isdm.errors import ConfigError, DataError, OutputError
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "magnetic-tile"
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, put: Put) -> Path:
+    """Twelve scenes, each photographed three times: as it is, darker, and blurred."""
+    for scene in range(12):
+        values = ndimage.gaussian_filter(np.random.default_rng(scene).random((96, 120, 3)), (3, 3, 0))
+        picture = Image.fromarray(((values - values.min()) / np.ptp(values) * 255).astype(np.uint8))
+        views = (picture, ImageEnhance.Brightness(picture).enhance(0.5), picture.filter(ImageFilter.GaussianBlur(1)))
+        for view, shown in enumerate(views):
+            number = 100 * view + scene  # neighbouring names are different scenes
+            put(f"source/images/{number:03d}.png", shown)
+            put(f"source/masks/{number:03d}.png", np.eye(96, 120) * 255)
+    return tmp_path / "source"
+
+
+def test_pictures_of_one_scene_stay_together_without_being_told(scenes: Path) -> None:
+    dataset = imported(scenes)
+    found = {pair.stem: pair.group for split in dataset.splits for pair in dataset.pairs(split)}
+    assert len(set(found.values())) == 12
+    assert all(found[stem] == f"{int(stem) % 100:03d}" for stem in found)
+    assert sum(map(len, groups_by_split(dataset).values())) == 12
+    assert any("36 groups became 12, the largest of 3" in note for note in dataset.info.source["notes"])
+    assert check_dataset(dataset) == 36
+
+
+def test_without_looking_they_are_parted_and_the_check_names_them(scenes: Path) -> None:
+    dataset = imported(scenes, near_duplicates=False)
+    with pytest.raises(DataError, match=r"shows nearly the same as \w+/\d+\.png \(similarity"):
+        check_dataset(dataset)
+
+
+def test_a_split_by_image_is_checked_without_complaint_but_said(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = imported(scenes, split_by="image")
+    assert dataset.info.split["by"] == "image"
+    assert check_dataset(dataset) == 36
+    assert "Split by image, as asked: group '" in capsys.readouterr().err
+
+
+def test_the_same_file_in_two_splits_is_called_the_same(scenes: Path, put: Put) -> None:
+    source = scenes.parent / "again"
+    for split in ("train", "test"):
+        for kind in ("images", "masks"):
+            (source / split / kind).mkdir(parents=True)
+            for number in range(split == "test", 6):
+                name = f"{kind}/{number:03d}.png"
+                (source / split / name).write_bytes((scenes / name).read_bytes())
+    dataset = imported(source, validation=0)
+    assert any("the source's own splits part 5 pairs of pictures" in note for note in dataset.info.source["notes"])
+    with pytest.raises(DataError, match=r"train/train_001\.png shows the same picture as test/test_001\.png"):
+        check_dataset(dataset)
+
+
+def test_groups_come_from_a_table(fruit_source: Path) -> None:
+    table = fruit_source.parent / "groups.csv"
+    rows = [f"fruit{fruit}_{view}.png,{'ab'[view % 2]}{fruit}" for fruit in range(5) for view in range(3)]
+    table.write_text("\ufeffname,group,more\n" + "".join(f"{row},x\n" for row in rows))
+    dataset = imported(fruit_source, groups=table)
+    found = {pair.stem: pair.group for split in dataset.splits for pair in dataset.pairs(split)}
+    assert found == {f"fruit{fruit}_{view}": f"{'ab'[view % 2]}{fruit}" for fruit in range(5) for view in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,group\nfruit0_0,a\n", r"no group for 14 of 15 images, such as 'fruit0_1'; add a line each"),
+        ("name,group\nfruit0_0,\n", r"line 2 lacks a name or a group; the columns must be name,group"),
+        ("stem,fruit\nfruit0_0,a\n", r"line 2 lacks a name or a group; the columns must be name,group"),
+        ("name,group\nfruit0_0,a\nfruit0_0,b\n", r"line 3 puts 'fruit0_0' into 'b', but before into 'a'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(fruit_source: Path, text: str, message: str) -> None:
+    (fruit_source.parent / "groups.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        imported(fruit_source, groups=fruit_source.parent / "groups.csv")
+
+
+def test_every_group_is_tested_in_exactly_one_fold(fruit_source: Path) -> None:
+    tested: list[str] = []
+    for fold in range(5):
+        options = {"source": fruit_source, "group_by": r"fruit\d", "folds": 5, "fold": fold, "validation": 0.25}
+        dataset = import_dataset(build(DataConfig, options), fruit_source.parent / f"fold{fold}")
+        groups = groups_by_split(dataset)
+        assert {split: len(found) for split, found in groups.items()} == {"train": 3, "validation": 1, "test": 1}
+        tested += groups["test"]
+    assert sorted(tested) == [f"fruit{number}" for number in range(5)]
+
+
+def test_more_folds_than_groups_are_refused(fruit_source: Path) -> None:
+    with pytest.raises(ConfigError, match=r"folds = 6 but there are 5 groups"):
+        imported(fruit_source, group_by=r"fruit\d", folds=6)
+
+
+def test_a_source_with_train_and_validation_gets_a_test_split_from_its_training_images(
+    fruit_source: Path, put: Put, noise: Noise
+) -> None:
+    for split, numbers in (("train", range(8)), ("val", range(8, 10))):
+        for number in numbers:
+            put(f"two/{split}/images/{number}.png", noise(number))
+            put(f"two/{split}/masks/{number}.png", np.eye(8) * 255)
+    dataset = imported(fruit_source.parent / "two", test=0.25)
+    stems = {split: {pair.stem for pair in dataset.pairs(split)} for split in dataset.splits}
+    assert stems["validation"] == {"8", "9"}
+    assert len(stems["test"]) == 2
+    assert dataset.info.split["by"] == "source"
+
+
+def test_bad_pairs_are_left_out_and_recorded(fruit_source: Path, put: Put) -> None:
+    (fruit_source / "masks" / "fruit0_0.png").unlink()
+    (fruit_source / "images" / "fruit1_0.png").write_bytes(b"\x89PNG no")
+    put("source/masks/fruit2_0.png", np.zeros((9, 8)))
+    put("source/images/fruit4_0.jpg", np.zeros((8, 8, 3)))
+    with pytest.raises(DataError, match="leave them out with --skip-bad"):
+        imported(fruit_source)
+    dataset = imported(fruit_source, skip_bad=True)
+    kept = {pair.stem for split in dataset.splits for pair in dataset.pairs(split)}
+    assert len(kept) == 11
+    assert not kept & {"fruit0_0", "fruit1_0", "fruit2_0", "fruit4_0"}
+    recorded = (dataset.folder / "left_out.txt").read_text().splitlines()
+    assert len(recorded) == 4
+    assert any(re.search(r"fruit0_0\.png has no mask", line) for line in recorded)
+    assert dataset.info.source["left_out"] == 4
+
+
+def test_a_destination_in_the_source_is_refused(fruit_source: Path) -> None:
+    with pytest.raises(OutputError, match="lies in the source"):
+        import_dataset(build(DataConfig, {"source": fruit_source}), fruit_source / "out")
+    assert names(imported(fruit_source)) == ["background", "foreground"]
+
+
+@pytest.fixture(scope="module")
+def tiles() -> tuple[list[str], list[int], list[str], np.ndarray]:
+    """Names, numbers, the layout's groups and small pictures of the real photographs."""
+    if not REAL.is_dir():
+        pytest.skip(f"the magnetic tile photographs are not at {REAL}")
+    pairs = read_source(DataConfig(source=REAL))[1].pairs
+    pictures = [Image.open(pair.image).convert("L") for pair in pairs]
+    numbers = [int(pair.stem.rpartition("_")[2]) for pair in pairs]
+    groups = [str(pair.group) for pair in pairs]
+    return (
+        [pair.stem for pair in pairs],
+        numbers,
+        groups,
+        np.array([np.asarray(p.resize((64, 64))) for p in pictures]),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_numbers", [True, False])
+def test_no_real_tile_is_photographed_in_two_splits(
+    tiles: tuple[list[str], list[int], list[str], np.ndarray], by_numbers: bool
+) -> None:
+    """By another measure than ours: plain correlation of the high-passed pictures, or of those with near numbers."""
+    stems, numbers, layout_groups, small = tiles
+    pairs = read_source(DataConfig(source=REAL))[1].pairs
+    thumbnails = np.stack([thumbnail(np.asarray(Image.open(pair.image).convert("L"))[:, :, None]) for pair in pairs])
+    groups = joined_groups(layout_groups if by_numbers else stems, find_near_duplicates(thumbnails))
+    assert max(Counter(groups).values()) <= 30
+    assert len(set(groups)) > 150, "tiles that are merely alike are not joined"
+    chosen, _ = splits_of(
+        [replace(pair, group=group) for pair, group in zip(pairs, groups, strict=True)],
+        np.ones((len(pairs), 1), np.int64),
+        DataConfig(source=REAL),
+    )
+    fine = small - ndimage.gaussian_filter(small.astype(np.float32), (0, 4, 4))
+    flat = fine.reshape(len(fine), -1)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    alike = flat @ flat.T
+    near = np.abs(np.subtract.outer(numbers, numbers)) <= 100
+    same = (alike > 0.97) | ((alike > 0.8) & near)
+    in_train = np.array(chosen) == "train"
+    assert not same[in_train][:, ~in_train].any()
