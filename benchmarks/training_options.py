@@ -43,7 +43,7 @@ from quality import (
 
 CLAIM = "Options of training and guidance, each one change against the base model, judged on drawn pictures."
 BASE = "base"
-SAMPLING: dict[str, Any] = {"sampler": "dpmsolver++", "num_sampling_steps": 20, "guidance_scale": 1.5}
+SAMPLING: dict[str, Any] = {"sampler": "dpmsolver++-sde", "num_sampling_steps": 20, "guidance_scale": 1.5}
 FIGURES = ("agreement", "agreement_per_image", "kid_x1000")
 
 

@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, nested too deep, a number of 5,000 digits
         raise DataError(f"{path} is not valid JSON ({error}). Restore it or make the folder anew.") from None
 
 
@@ -124,7 +124,7 @@ def read_json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> list[Any]
             continue  # no newline at its end: the append was cut
         try:
             values.append(json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is not valid JSON ({error}). Mend or remove it.") from None
     return values
 

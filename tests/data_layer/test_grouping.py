@@ -196,3 +196,20 @@ def test_no_real_tile_is_photographed_in_two_splits(
     same = (alike > 0.97) | ((alike > 0.8) & near)
     in_train = np.array(chosen) == "train"
     assert not same[in_train][:, ~in_train].any()
+
+
+def test_links_out_of_the_source_are_named_and_inner_ones_followed(tmp_path: Path, put: Put, noise: Noise) -> None:
+    for number in range(1, 9):
+        put(f"source/MT_Crack/Imgs/exp1_num_{1000 * number}.jpg", noise(number))
+        put(f"source/MT_Crack/Imgs/exp1_num_{1000 * number}.png", np.eye(8) * 255)
+    folder = tmp_path / "source" / "MT_Crack" / "Imgs"
+    (folder / "exp1_num_1000.jpg").unlink()
+    (folder / "exp1_num_1000.jpg").symlink_to(put("elsewhere/secret.jpg", noise(1)))
+    (folder / "exp1_num_2000.jpg").unlink()
+    (folder / "exp1_num_2000.jpg").symlink_to("exp1_num_3000.jpg")
+    with pytest.raises(DataError, match=r"1 problem.*\n.*num_1000\.jpg is a link out of the source, to .*secret"):
+        imported(tmp_path / "source")
+    dataset = imported(tmp_path / "source", skip_bad=True)
+    found = {pair.stem: pair.group for split in dataset.splits for pair in dataset.pairs(split)}
+    assert len(found) == 7
+    assert found["crack_exp1_num_2000"] == found["crack_exp1_num_3000"], "a picture and a link to it are one"

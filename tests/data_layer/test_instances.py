@@ -14,10 +14,10 @@ from imported import NO_SPLIT, Noise, Put, imported
 from isdm.config import DataConfig, Fit, build
 from isdm.data.checking import check_dataset
 from isdm.data.dataset import SPLITS, Pair, SegmentationDataset
+from isdm.data.fitting import fit_instances, fit_pair
 from isdm.data.importing import import_dataset
 from isdm.data.instances import load_instances, outside_id, read_instances
 from isdm.data.semantic_map import instance_edges, semantic_map
-from isdm.data.fitting import fit_instances, fit_pair
 from isdm.errors import DataError, OutputError
 from rawfiles import read_png16, write_png16, write_tiff
 
@@ -171,7 +171,9 @@ def test_maps_are_fitted_exactly_as_masks_are(fit: Fit, size: tuple[int, int]) -
 
 def test_without_a_size_maps_stay_the_same() -> None:
     for size in (None, (8, 8)):
-        np.testing.assert_array_equal(fit_instances(TWO_CELLS, np.zeros(TWO_CELLS.shape, np.uint8), size, "pad", 0), TWO_CELLS)
+        np.testing.assert_array_equal(
+            fit_instances(TWO_CELLS, np.zeros(TWO_CELLS.shape, np.uint8), size, "pad", 0), TWO_CELLS
+        )
 
 
 def test_the_outside_has_the_backgrounds_id() -> None:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from isdm.config import Fit
 from isdm.data.dataset import IGNORE_INDEX
-from isdm.data.semantic_map import null_map, semantic_map
 from isdm.data.fitting import fit_pair
+from isdm.data.semantic_map import null_map, semantic_map
 from isdm.data.transforms import from_model_range, to_model_range
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)

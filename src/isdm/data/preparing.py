@@ -124,6 +124,7 @@ def prepare_all(
     done = {record.index: record for record in _noted(notes)}
     done |= {index: Prepared(index, problem=problem) for index, problem in known_problems.items()}
     todo = [index for index in range(len(pairs)) if index not in done]
+
     def prepared(index: int) -> Prepared:
         try:
             return _prepare(index, pairs[index], preparation, thumbnails)

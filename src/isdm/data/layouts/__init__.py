@@ -8,6 +8,7 @@ A layout module has
 and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source.
 """
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -42,11 +43,28 @@ def read_source(config: DataConfig) -> tuple[str, Source]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder that holds the images and masks.")
     name = config.layout if config.layout != "auto" else recognised(folder)
-    source: Source = layouts()[name].read(folder, config)
+    source = _without_links_out(folder, layouts()[name].read(folder, config))
     if not source.pairs:
         why = f": {source.problems[0]}" if source.problems else ""
         raise DataError(f"{folder} holds no pair of image and mask in the layout {name!r}{why}.")
     return name, source
+
+
+def _without_links_out(folder: Path, source: Source) -> Source:
+    """Leave out pairs with a file that a link takes out of the source, and name each such file."""
+    root = folder.resolve()
+    problems: list[str] = []
+    pairs = []
+    for pair in source.pairs:
+        files = (pair.image, pair.mask, pair.instances, *pair.more_files)
+        outside = [path for path in files if path is not None and not path.resolve().is_relative_to(root)]
+        problems += [
+            f"{path} is a link out of the source, to {path.resolve()}; copy the file into the source"
+            for path in outside
+        ]
+        if not outside:
+            pairs.append(pair)
+    return replace(source, pairs=pairs, problems=[*source.problems, *dict.fromkeys(problems)]) if problems else source
 
 
 def recognised(folder: Path) -> str:
