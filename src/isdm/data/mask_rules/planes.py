@@ -67,7 +67,7 @@ def fold(path: Path) -> tuple[MaskArray, int]:
         if inside.shape != folded.shape:
             raise DataError(f"{path} has planes of different sizes; all of one mask must agree: save it again.")
         shared = shared | (inside & (folded > 0))
-        folded[inside & (folded == 0)] = number
+        folded[inside] = number
     assert folded is not None
     if shared.any():
         raise DataError(
