@@ -196,6 +196,21 @@ def test_a_bad_mask_is_named_and_its_pair_left_out_but_its_image_still_opened(
         assert text in line
 
 
+def test_an_image_without_a_mask_is_opened_all_the_same(
+    pair: Callable[..., None], put: Put, noise: Noise, tmp_path: Path
+) -> None:
+    pair("a")
+    put("source/images/sound.png", noise(1))
+    (tmp_path / "source/images/broken.png").write_bytes(b"")
+    source = read(tmp_path / "source")
+    assert [line.partition(" ")[0].rpartition("/")[2] for line in source.problems] == [
+        "broken.png",
+        "sound.png",
+        "broken.png",
+    ]
+    assert "broken.png cannot be read as an image (it is empty" in source.problems[2]
+
+
 def test_a_missing_rule_is_told_with_everything_else(
     pair: Callable[..., None], put: Put, noise: Noise, tmp_path: Path
 ) -> None:

@@ -84,18 +84,20 @@ def read(source: Path, config: DataConfig) -> Source:
             f"transparency is the mask need --masks alpha, and another layout its name, --layout."
         )
     matched: list[Match] = []
+    lonely: list[Path] = []
     problems: list[str] = []
     has_instances = any(root.instances for root in roots)
     for root in roots:
-        found, wrong = _matches(source, root, has_instances)
+        found, alone, wrong = _matches(source, root, has_instances)
         matched += found
+        lonely += alone
         problems += wrong
     if not matched and not problems:
         raise DataError(
             f"{source} holds no images; put them into {roots[0].images} and their masks into {roots[0].masks}."
         )
     rule, bad = _rule(source, [match.mask for match in matched], config.masks, config.mask_threshold, problems)
-    problems += list(bad.values()) + _bad_images([match.image for match in matched if match.mask in bad])
+    problems += list(bad.values()) + _bad_images([match.image for match in matched if match.mask in bad] + lonely)
     notes = [rule.note]
     if rule.values_are_objects:
         notes.append(
@@ -133,7 +135,7 @@ def _rule(
 
 
 def _bad_images(images: list[Path]) -> list[str]:
-    """What is wrong with the images of pairs that are left out for their masks: nobody else will open them."""
+    """What is wrong with images that are left out for their masks: nobody else will open them."""
     return [line for line in in_threads(_image_problem, images) if line is not None]
 
 
@@ -145,9 +147,10 @@ def _image_problem(image: Path) -> str | None:
     return None
 
 
-def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match], list[str]]:
-    """Images of one part of the source with their masks and instance maps, and what is wrong with others."""
+def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match], list[Path], list[str]]:
+    """Images of one part of the source with their masks and instance maps, those without, and what is wrong."""
     matched: list[Match] = []
+    lonely: list[Path] = []
     images, problems = listed_files(root.images, source)
     names = {_name(path, root.images) for path in images}
     instance_folder = root.instances or (root.masks or root.images).with_name(INSTANCE_FOLDER)
@@ -157,6 +160,8 @@ def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match]
         name = _name(image, root.images)
         mask = image if root.masks is None else masks.by_name.get(name)
         instances = maps.by_name.get(name)
+        if mask is None or (has_instances and instances is None):
+            lonely.append(image)
         if mask is None:
             if name not in masks.by_name:
                 problems.append(f"{image} has no mask; expected {masks.folder / (name + '.png')}")
@@ -165,7 +170,7 @@ def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match]
                 problems.append(f"{image} has no instance map; expected {maps.folder / (name + '.png')}")
         else:
             matched.append(Match(image, mask, instances, name.replace("/", "_"), root.split))
-    return matched, problems + (wrong_masks if root.masks is not None else []) + wrong_maps
+    return matched, lonely, problems + (wrong_masks if root.masks is not None else []) + wrong_maps
 
 
 def _by_name(folder: Path, source: Path, suffixes: frozenset[str], images: set[str]) -> tuple[Files, list[str]]:
