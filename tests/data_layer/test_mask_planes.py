@@ -170,6 +170,19 @@ def test_what_holds_no_planes_is_named(put: Put, tmp_path: Path) -> None:
         assert expected in line
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_numpy_file_is_read_or_named_and_never_else(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", planes(IDS, 3))
+    content = (tmp_path / "a.npy").read_bytes()
+    rng = np.random.default_rng(0)
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] = rng.choice([0, 32, 39, 40, 41, 44, 58, 123, 255])
+        (tmp_path / "a.npy").write_bytes(damaged)
+        for line in find_rule([tmp_path / "a.npy"], None)[1]:
+            assert str(tmp_path / "a.npy") in line
+
+
 def test_pages_of_different_sizes_are_refused(tmp_path: Path) -> None:
     pages = [Image.new("L", (4, 4)), Image.new("L", (4, 5))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])

@@ -46,8 +46,8 @@ _TURNS = {
 """What makes a picture upright whose EXIF orientation is the key."""
 _SWAPS_SIDES = (5, 6, 7, 8)
 
-# What decoders raise on damaged files, found by damaging thousands. Only calls of Pillow are guarded with it.
-_DAMAGE = (
+# What decoders raise on damaged files, found by damaging thousands. Only their calls are guarded with it.
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -130,7 +130,7 @@ def refused_by_name(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read as an image (permission denied); give yourself the right.") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, not an image; rename or remove it.") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         what = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{path} cannot be read as an image ({what}); replace or remove it.") from None
 

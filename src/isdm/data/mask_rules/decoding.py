@@ -1,6 +1,7 @@
 """Mask files decoded as they are, before anybody says what their pixels mean."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from isdm.data.dataset import MAX_CLASSES
 from isdm.data.image_files import WIDE_MODES, opened_image
-from isdm.data.image_opening import MOST_PIXELS, pages, refused_by_name, undecoded_image
+from isdm.data.image_opening import DAMAGE, MOST_PIXELS, pages, refused_by_name, undecoded_image
 from isdm.errors import DataError
 
 Kind = Literal["grey", "palette", "wide", "colour", "planes"]
@@ -118,7 +119,7 @@ def read_array(path: Path) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
+    except (*DAMAGE, TokenError) as error:  # NumPy parses a header as Python
         raise DataError(f"{path} cannot be read as a NumPy array ({error}); replace or remove it.") from None
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "buif":
         raise DataError(f"{path} must hold one array of numbers (H, W) or (H, W, C); save the mask so.")
