@@ -49,11 +49,11 @@ def mask_of(index: int) -> np.ndarray:
 def folder(tmp_path: Path, noise: Callable[..., np.ndarray]) -> Path:
     """A dataset of six pairs of 5x6 pixels, two photographs a group."""
     root = tmp_path / "tiles"
-    for split, count in PAIRS.items():
+    for offset, (split, count) in enumerate(PAIRS.items()):
         lines = []
         for index in range(count):
             names = pair_names(f"{split}{index}", index, count)
-            write_pair(root / split, names, noise(index, 6, 5, 3), mask_of(index), INFO)
+            write_pair(root / split, names, noise(10 * offset + index, 6, 5, 3), mask_of(index), INFO)
             lines.append({**names, "group": f"{split}-tile{index // 2}"})
         write_metadata(root / split, lines)
     INFO.write(root)

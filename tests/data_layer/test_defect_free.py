@@ -40,7 +40,7 @@ def test_they_join_the_training_split_with_empty_masks(fruit_source: Path, clean
         assert pairs[stem].group == stem
     np.testing.assert_array_equal(dataset.load(pairs["x"])[0], np.asarray(Image.open(clean / "x.png")))
     assert check_dataset(dataset) == 15 + 4
-    assert "Masks: 4 defect-free pictures are all background, and for training alone." in dataset.info.source["notes"]
+    assert "Masks: 4 defect-free pictures are all background, and for training alone" in dataset.info.source["notes"]
 
 
 def test_the_splits_of_the_others_stay_what_they_were(fruit_source: Path, clean: Path) -> None:

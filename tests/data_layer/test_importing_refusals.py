@@ -74,7 +74,7 @@ def test_very_many_problems_are_cut_short(
 def test_a_source_without_any_pair_says_which_mask_it_looked_for(put: Put, noise: Noise, tmp_path: Path) -> None:
     put("source/images/a.png", noise(0))
     put("source/masks/b.png", np.eye(8))
-    with pytest.raises(DataError, match=r"no pair of image and mask .*a\.png has no mask; expected .*masks/a\.png"):
+    with pytest.raises(DataError, match=r"no sound pair .*\n.*a\.png has no mask; expected .*masks/a\.png"):
         imported(tmp_path / "source")
 
 
@@ -180,5 +180,5 @@ def test_a_layout_that_does_not_fit_says_what_it_needs(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     with pytest.raises(DataError, match="needs a folder images/ and beside it masks/"):
         imported(tmp_path / "source", layout="folders")
-    with pytest.raises(DataError, match="holds no pair of image and mask in the layout 'magnetic-tile'"):
+    with pytest.raises(DataError, match="holds no sound pair of image and mask in the layout 'magnetic-tile'"):
         imported(tmp_path / "source", layout="magnetic-tile")

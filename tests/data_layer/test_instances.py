@@ -109,8 +109,8 @@ def test_a_dataset_imported_again_keeps_them(cells: Path) -> None:
 
 
 def test_split_folders_have_maps_each(tmp_path: Path, put: Put, noise: Noise) -> None:
-    for split in ("train", "val", "test"):
-        put(f"source/{split}/images/a.png", noise(0))
+    for seed, split in enumerate(("train", "val", "test")):
+        put(f"source/{split}/images/a.png", noise(seed))
         put(f"source/{split}/masks/a_mask.png", (TWO_CELLS > 0) * 255)
         write_png16(tmp_path / "source" / split / "Instances" / "a_mask.png", TWO_CELLS[:, :, None])
     dataset = imported(tmp_path / "source")

@@ -13,7 +13,10 @@ from isdm.errors import ConfigError
 BACKGROUND = "background"
 
 
-def chosen_classes(source: Source, config: DataConfig) -> tuple[tuple[SegmentationClass, ...], NDArray[np.uint8]]:
+ClassesAndTable = tuple[tuple[SegmentationClass, ...], NDArray[np.uint8]]
+
+
+def chosen_classes(source: Source, config: DataConfig) -> ClassesAndTable:
     """Classes after merging and choosing, and the table (256,) from the source's ids to theirs.
 
     What is not chosen becomes background; a source without a background gets one only for that.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isdm import provenance
 from isdm.config import DataConfig
 from isdm.data.archives import opened_source
-from isdm.data.classes import chosen_classes
+from isdm.data.classes import ClassesAndTable, chosen_classes
 from isdm.data.dataset import SPLITS, DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
 from isdm.data.defect_free import read_defect_free
 from isdm.data.grouping import with_found_groups, with_told_groups
@@ -24,7 +24,8 @@ from isdm.data.near_duplicates import find_same
 from isdm.data.placing import splits_of, without_leaking_extras
 from isdm.data.preparing import Preparation, Prepared, declared_info, image_rule, pooled, prepare_all
 from isdm.data.recipes import with_recipe
-from isdm.errors import DataError, OutputError
+from isdm.data.splits import split_sizes
+from isdm.errors import DataError, IsdmError, OutputError
 from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json, write_text
 from isdm.parallel import in_threads
 from isdm.progress import say
@@ -70,10 +71,13 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         if record is not None and record.finished:
             say(f"{out} is already imported.")
             return SegmentationDataset(out)
+        source = with_told_groups(source, chosen)
+        classes, table = chosen_classes(source, chosen)
+        split_sizes(len(source.pairs), chosen.test, chosen.validation)  # wrong sizes are told now, not after the work
         work = _work_folder(out, config, inputs)
         try:
-            notes = _import(with_told_groups(source, chosen), chosen, layout, work)
-        except DataError:
+            notes = _import(source, chosen, (classes, table), layout, work)
+        except IsdmError:
             shutil.rmtree(work)
             raise
         provenance.finish(work, config.plain(), watch.seconds)
@@ -82,7 +86,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
             out.rmdir()  # `check` let only an empty folder pass
         work.replace(out)
     for note in notes:
-        say(note)
+        say(f"{note}.")
     return SegmentationDataset(out)
 
 
@@ -136,9 +140,9 @@ def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
     return work
 
 
-def _import(source: Source, config: DataConfig, layout: str, work: Path) -> list[str]:
+def _import(source: Source, config: DataConfig, chosen_of: ClassesAndTable, layout: str, work: Path) -> list[str]:
     """Make the dataset in `work`; returns the sentences that say what was done."""
-    classes, table = chosen_classes(source, config)
+    classes, table = chosen_of
     images, unreadable = image_rule(source)
     if isinstance(images, DataError):
         raise DataError(_listed([*source.problems, *_double_names(source), *unreadable.values(), str(images)]))
@@ -156,11 +160,11 @@ def _import(source: Source, config: DataConfig, layout: str, work: Path) -> list
         good = _without_double_names(source, good)
     if not good:
         raise DataError(_listed(problems))
-    notes = [f"Masks: {note}." for note in source.notes] + [f"Images: {note}." for note in images.notes]
+    notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
     pairs = [source.pairs[record.index] for record in good]
     if config.near_duplicates and config.group_by is None and config.groups is None:
         pairs, found = with_found_groups(pairs, find_same(thumbnails, [(r.index, r.digest) for r in good]))
-        notes += [f"Groups: {note}." for note in found]
+        notes += [f"Groups: {note}" for note in found]
     items = [
         Item(pair, record.index, output.suffix, output.pixels)
         for pair, record in zip(pairs, good, strict=True)
@@ -169,10 +173,10 @@ def _import(source: Source, config: DataConfig, layout: str, work: Path) -> list
     items, left = _limit_defect_free(items, config)
     chosen, by = splits_of([item.pair for item in items], _pixels(items), config)
     items, chosen, leaking = without_leaking_extras(items, chosen)
-    notes += [f"Pairs: {note}." for note in (*left, *leaking)]
+    notes += [f"Pairs: {note}" for note in (*left, *leaking)]
     if problems:
         write_text(work / LEFT_OUT_FILE, "".join(f"{problem}\n" for problem in problems))
-        notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}.")
+        notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}")
     _place(work, items, chosen, has_instances=has_instances)
     about = {"layout": layout, "folder": config.source.resolve().name, "notes": notes, "left_out": len(problems)}
     name = work.name.removeprefix(f"{ASIDE_MARK}import-")

@@ -18,6 +18,8 @@ from isdm.data.image_files import ImageArray
 
 SIDE_PX = 96
 """Height and width of the reduced pictures."""
+SMALLEST_PX = 32
+"""Pictures with a shorter side hold too little to tell twins from strangers."""
 LIGHT_SIGMA_PX = 2.0
 """What varies more slowly than this is light."""
 REACH_PX = 8
@@ -37,7 +39,12 @@ Floats = NDArray[np.float32]
 
 
 def thumbnail(picture: ImageArray) -> NDArray[np.uint8]:
-    """Reduce a picture (H, W, C) of 8 or 16 bits to grey (SIDE_PX, SIDE_PX) uint8, whatever its shape."""
+    """Reduce a picture (H, W, C) of 8 or 16 bits to grey (SIDE_PX, SIDE_PX) uint8, whatever its shape.
+
+    A picture that is too small to be compared gives a flat one, which is like no other.
+    """
+    if min(picture.shape[:2]) < SMALLEST_PX:
+        return np.zeros((SIDE_PX, SIDE_PX), np.uint8)
     grey = picture.mean(axis=2, dtype=np.float32)
     if picture.dtype == np.uint16:  # few of the 16 bits may be used
         grey *= 255 / max(float(grey.max()), 1.0)

@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 from isdm.data.dataset import SPLITS, Split
 from isdm.errors import ConfigError
 
+ATTEMPTS = 30
+"""Further orders of the groups that are tried."""
+MOST_GROUPS_TO_RETRY = 2000
+"""Of more groups, one order is even enough, and trying several would take minutes."""
+
 
 def split_sizes(total: int, test: float | int, validation: float | int) -> dict[Split, int]:
     """How many of `total` images each split should get.
@@ -72,43 +77,67 @@ def taken_from_train(
 def grouped_parts(groups: Sequence[str], pixels: NDArray[np.int64], sizes: Sequence[int], seed: int) -> list[int]:
     """Assign every image to a part; images of one group stay together.
 
-    Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011) over groups, of the images that show a class
-    and of the class's pixels: the rarest label still to be spread goes first, to the part that lacks most of it.
+    Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011) over groups: the rarest class still to be spread
+    goes first, to the part that lacks most of it. As groups are lumpy, several orders of the groups are tried, and
+    the one whose parts come nearest to their share of images and pixels of each class is taken.
 
     Args:
         groups: (N,) group of each image.
         pixels: (N, K) pixels of each class in an image.
         sizes: wanted images a part; group sizes can make it miss them.
-        seed: breaks ties and orders equal groups.
+        seed: breaks ties and orders the groups.
 
     Returns:
         (N,) the part of each image, as its position in `sizes`.
     """
     names, membership = np.unique(np.asarray(groups), return_inverse=True)
-    counts = np.zeros((len(names), 2 * pixels.shape[1] + 1))
-    np.add.at(counts, membership, _labels(pixels))  # (groups, labels); the last column counts images
+    shown = pixels > 0
+    empty = pixels[:, 1:].sum(axis=1, keepdims=True) == 0
+    labels = np.concatenate([shown, empty, np.ones((len(groups), 1), bool)], axis=1)
+    counts = _summed(labels.astype(np.float64), membership, len(names))  # (groups, labels); the last counts images
+    amounts = np.concatenate([counts, _summed(pixels.astype(np.float64), membership, len(names))], axis=1)
     share = np.array(sizes) / max(sum(sizes), 1)
-    wanted = share[:, None] * counts.sum(axis=0)  # (parts, labels)
     rng = np.random.default_rng(seed)
     tie = rng.permutation(len(names))
-    assigned = np.full(len(names), -1)
+    best = _assigned(counts, counts, share, tie)
+    for _ in range(ATTEMPTS if len(names) <= MOST_GROUPS_TO_RETRY else 0):
+        other = _assigned(counts, counts * rng.lognormal(0, 0.5, (len(names), 1)), share, tie)
+        best = min(best, other, key=lambda assigned: _unevenness(assigned, amounts, share, counts.shape[1]))
+    return [int(best[group]) for group in membership]
+
+
+def _assigned(
+    counts: NDArray[np.float64], order: NDArray[np.float64], share: NDArray[np.float64], tie: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """One greedy assignment (G,) of groups with `counts` (G, L) to parts, those first that `order` (G, L) puts so."""
+    wanted = share[:, None] * counts.sum(axis=0)  # (parts, labels)
+    assigned = np.full(len(counts), -1)
     while (assigned < 0).any():
         open_groups = np.flatnonzero(assigned < 0)
         remaining = counts[open_groups].sum(axis=0)
         label = int(np.argmin(np.where(remaining > 0, remaining, np.inf)))
         holders = open_groups[counts[open_groups, label] > 0]
-        group = holders[np.lexsort((tie[holders], -counts[holders, label]))[0]]
+        group = holders[np.lexsort((tie[holders], -order[holders, label]))[0]]
         need = np.stack([wanted[:, label], wanted[:, -1]])
         need[:, wanted[:, -1] < 0.5] = -np.inf  # a full part takes no more, whatever it lacks of the label
         part = int(np.lexsort((-share, -need[1], -need[0]))[0])
         assigned[group] = part
         wanted[part] -= counts[group]
-    return [int(assigned[group]) for group in membership]
+    return assigned
 
 
-def _labels(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Labels (N, 2K + 1): which classes an image shows, its pixels of each in images' worth, and 1 for itself."""
-    shown = (pixels > 0).astype(np.float64)
-    total = pixels.sum(axis=0)
-    worth = pixels * (shown.sum(axis=0) / np.maximum(total, 1))
-    return np.concatenate([shown, worth, np.ones((len(pixels), 1))], axis=1)
+def _unevenness(
+    assigned: NDArray[np.int64], amounts: NDArray[np.float64], share: NDArray[np.float64], num_labels: int
+) -> float:
+    """How far the parts are from their share of `amounts` (G, A), labels first; a missing label is worst."""
+    got = _summed(amounts, assigned, len(share))
+    total = np.maximum(amounts.sum(axis=0), 1e-9)
+    missing = (got[:, :num_labels] == 0) & (share[:, None] * total[:num_labels] >= 0.5)
+    return float(missing.sum()) + float(np.square(got / total - share[:, None]).sum())
+
+
+def _summed(values: NDArray[np.float64], place: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Sums (count, A) of the rows (N, A) that belong to each place."""
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, place, values)
+    return sums

@@ -45,8 +45,8 @@ def read_source(config: DataConfig) -> tuple[str, Source]:
     name = config.layout if config.layout != "auto" else recognised(folder)
     source = _without_links_out(folder, layouts()[name].read(folder, config))
     if not source.pairs:
-        why = f": {source.problems[0]}" if source.problems else ""
-        raise DataError(f"{folder} holds no pair of image and mask in the layout {name!r}{why}.")
+        why = "".join(f"\n  {problem}" for problem in source.problems)
+        raise DataError(f"{folder} holds no sound pair of image and mask in the layout {name!r}.{why}")
     return name, source
 
 
