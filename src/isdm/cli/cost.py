@@ -5,8 +5,10 @@ Costs are measured, not guessed: two steps of each network of the plan are run o
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -16,10 +18,12 @@ from rich.table import Table
 
 from isdm import provenance
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
+from isdm.data.archives import opened_source
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.image_files import read_picture
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import image_files
+from isdm.data.recipes import with_recipe
 from isdm.data.splits import split_sizes
 from isdm.evaluation.rows import make_rows
 from isdm.evaluation.study import cells_of
@@ -80,7 +84,15 @@ def _shape(config: DataConfig, data: Path) -> Shape:
         pairs = dataset.require("train")
         image, _ = dataset.load(pairs[0])
         return Shape((image.shape[0], image.shape[1]), image.shape[2], dataset.info.num_classes, len(pairs))
+    with ExitStack() as stack:
+        folder, _ = opened_source(config.source, Path(gettempdir()) / "plan", stack)
+        return _shape_of_source(config.model_copy(update={"source": folder}))
+
+
+def _shape_of_source(config: DataConfig) -> Shape:
     _, source = read_source(config)
+    if config.recipe is not None:
+        source, config = with_recipe(source, config)
     image = read_picture(source.pairs[0].image)
     grey = bool((image == image[:, :, :1]).all())
     size = config.size or (image.shape[0], image.shape[1])

@@ -14,7 +14,7 @@ app = typer.Typer(help="Import, describe and check datasets.", no_args_is_help=T
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder with images and masks; it is never written to.")],
+    source: Annotated[Path, typer.Argument(help="Folder or archive with images and masks; never written to.")],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Dataset folder to make.")],
     layout: Annotated[
         str | None, typer.Option(help="auto, or a layout's name: coco, folders, voc, … (a wrong one lists all).")
