@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, nested too deep, a number of 5,000 digits
+    except (ValueError, RecursionError, OSError) as error:  # no JSON or UTF-8, too deep, 5,000 digits, no right
         raise DataError(f"{path} is not valid JSON ({error}). Restore it or make the folder anew.") from None
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import weakref
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from hypothesis.extra.numpy import arrays
 
 from described import object_areas, pixels_of, write_dataset
 from isdm.cli.options import comma_list
-from isdm.data.dataset import DatasetInfo, Pair, SegmentationClass, SegmentationDataset
+from isdm.data.dataset import (
+    DatasetInfo,
+    Pair,
+    SegmentationClass,
+    SegmentationDataset,
+    pair_names,
+    write_metadata,
+    write_pair,
+)
 from isdm.data.describing import (
     ObjectSizes,
     SplitStatistics,
@@ -98,7 +107,7 @@ def test_objects_by_hand(statistics: Statistics) -> None:
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 1, 2, 255])))
 def test_objects_are_those_that_a_walk_finds(mask: np.ndarray) -> None:
     areas: list[Counter[int]] = [Counter(), Counter()]
-    _add_objects(areas, mask)
+    _add_objects(areas, mask, 1)
     assert [sorted(of_class.elements()) for of_class in areas] == [object_areas([mask], i) for i in (1, 2)]
 
 
@@ -212,11 +221,10 @@ def test_names_that_an_option_cannot_hold_are_given_for_a_file(name: str) -> Non
 
 def test_the_sheet_shows_every_class_once_before_any_twice() -> None:
     rng = np.random.default_rng(3)
-    presence = np.zeros((5000, 200), bool)
-    presence[:, 0] = True
-    presence[np.arange(5000), rng.integers(1, 30, 5000)] = True
-    presence[rng.permutation(5000)[:171], np.arange(29, 200)] = True  # most classes occur in one pair alone
-    presence[7, 1:] = False
+    presence = np.zeros((5000, 199), bool)
+    presence[np.arange(5000), rng.integers(0, 29, 5000)] = True
+    presence[rng.permutation(5000)[:171], np.arange(28, 199)] = True  # most classes occur in one pair alone
+    presence[7] = False
     chosen = choose_shown(presence, np.arange(5000))
     assert presence[chosen].any(axis=0).all()
     assert 7 in chosen
@@ -225,8 +233,8 @@ def test_the_sheet_shows_every_class_once_before_any_twice() -> None:
 
 
 def test_the_sheet_is_full_but_no_fuller() -> None:
-    presence = np.zeros((300, 3), bool)
-    presence[:100, 1] = presence[95:200, 2] = True
+    presence = np.zeros((300, 2), bool)
+    presence[:100, 0] = presence[95:200, 1] = True
     chosen = choose_shown(presence, np.arange(300) // 5)
     assert len(chosen) == 24
     assert len({index // 5 for index in chosen}) == 24, "no group twice while there are others"
@@ -271,3 +279,21 @@ def test_words() -> None:
 def test_the_statistics_need_neither_torch_nor_matplotlib() -> None:
     code = "import sys, isdm.data.describing_text; assert not {'torch', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_a_background_class_0_counts_like_the_others(tmp_path: Path) -> None:
+    road = np.zeros((6, 8), np.uint8)
+    road[:, 4:], road[0, 0] = 1, 255
+    info = DatasetInfo("streets", (SegmentationClass(0, "road", (1, 2, 3)), SegmentationClass(1, "sky", (4, 5, 6))))
+    for has_background in (True, False):
+        folder = tmp_path / f"streets-{has_background}"
+        names = pair_names("a", 0, 1)
+        write_pair(folder / "train", names, np.zeros((6, 8, 3), np.uint8), road, info)
+        write_metadata(folder / "train", [names])
+        replace(info, has_background=has_background).write(folder)
+        found = gather(SegmentationDataset(folder))
+        assert [entry.name for entry in found.foreground] == (["sky"] if has_background else ["road", "sky"])
+        assert found.foreground_px == (24 if has_background else 47)
+        assert [sizes.quantile(0.5) for sizes in found.objects] == ([24] if has_background else [23, 24])
+        areas = {entry["name"]: entry.get("areas_px") for entry in as_json(found)["classes"]}
+        assert areas == {"road": None if has_background else {"23": 1}, "sky": {"24": 1}}

@@ -172,7 +172,7 @@ def test_an_empty_source_says_what_is_expected(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere is not a folder; give the folder that holds the images"):
+    with pytest.raises(DataError, match=r"nowhere is not a folder; give the folder or archive with the images"):
         imported(tmp_path / "nowhere")
 
 

@@ -11,9 +11,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
 from isdm.data.shapes import (
-    box_pixels,
     ellipse_pixels,
-    ellipse_points,
     line_pixels,
     polygon_pixels,
     run_pixels,
@@ -52,7 +50,6 @@ def test_a_polygon_differs_from_pillows_at_its_border_alone() -> None:
 def test_a_box_of_whole_pixels_is_exactly_these() -> None:
     expected = np.zeros((HEIGHT, WIDTH), bool)
     expected[3:9, 10:25] = True
-    np.testing.assert_array_equal(box_pixels(10, 3, 25, 9, HEIGHT, WIDTH), expected)
     np.testing.assert_array_equal(turned_box_pixels(17.5, 6, 15, 6, 0, HEIGHT, WIDTH), expected)
     np.testing.assert_array_equal(turned_box_pixels(17.5, 6, 6, 15, 90, HEIGHT, WIDTH), expected)
 
@@ -98,7 +95,10 @@ def test_an_ellipse_has_the_pixels_whose_centres_it_covers(
 
 def test_an_ellipse_agrees_with_its_points_and_turns_clockwise() -> None:
     ours = ellipse_pixels(30, 20, 18, 6, 30, HEIGHT, WIDTH)
-    from_points = polygon_pixels(ellipse_points(30, 20, 18, 6, 30), HEIGHT, WIDTH)
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    along, across, turn = 18 * np.cos(angles), 6 * np.sin(angles), np.pi / 6
+    x, y = 30 + along * np.cos(turn) - across * np.sin(turn), 20 + along * np.sin(turn) + across * np.cos(turn)
+    from_points = polygon_pixels(list(zip(x.tolist(), y.tolist(), strict=True)), HEIGHT, WIDTH)
     assert (ours ^ from_points).sum() < 0.1 * ours.sum()
     assert ours[28, 44], "down to the right"
     assert not ours[12, 44]

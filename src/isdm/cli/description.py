@@ -53,10 +53,10 @@ def _class_table(statistics: Statistics) -> Table:
             _percent(int(held.class_px[entry.id]), int(held.class_px.sum())) for held in statistics.splits.values()
         ]
         of_foreground = objects = median = ""
-        if entry.id:
-            sizes = statistics.objects[entry.id - 1]
+        sizes = statistics.objects_of(entry)
+        if sizes is not None:
             middle = sizes.quantile(0.5)
-            of_foreground = _percent(int(pixels[entry.id]), int(pixels[1:].sum()))
+            of_foreground = _percent(int(pixels[entry.id]), statistics.foreground_px)
             objects, median = str(sizes.count), "–" if middle is None else area_text(middle)
         table.add_row(printable(entry.name), *shares, of_foreground, str(pairs[entry.id]), objects, median)
     return table

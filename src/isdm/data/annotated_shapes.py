@@ -1,46 +1,30 @@
-"""What the exports of annotation tools have in common: labelled shapes, drawn one over the other.
+"""Labelled shapes that annotators draw: checked against the image now, turned into pixels later, one over the other.
 
-A shape is a label and a function that gives its pixels for an image's size. Making one checks it against the image
-and raises a DataError that names no file; drawing it is left for later, so that many can be kept. The other
-functions here read what a stranger's file holds: whatever is wrong with it becomes a DataError.
+A shape is a label and a function that gives its pixels for an image's size. Making one raises a DataError that names
+no file where it does not fit the image; drawing it is left for later, so that many can be kept.
 """
 
 import base64
 import io
-import math
-import os
-import reprlib
 import struct
 import zlib
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
-from isdm.data.dataset import MAX_CLASSES, Split
+from isdm.data.annotation_values import shown
 from isdm.data.image_files import MaskArray, image_header
-from isdm.data.layouts.folders import SPLIT_FOLDERS
-from isdm.data.layouts.source import image_files, inside
 from isdm.data.shapes import BoolArray, Points, check_box, check_inside, polygon_pixels
 from isdm.errors import DataError
-from isdm.files import read_json
-
-BACKGROUND_LABELS = ("background", "_background_")
-"""Labels that mean class 0: annotators also draw background, over a shape that reaches too far."""
-FILES_ASKED_PER_FOLDER = 3
 
 Pixels = Callable[[int, int], BoolArray]
 """Pixels (H, W) of a shape for a height and a width."""
-
-_brief = reprlib.Repr()
-_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 80, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,164 +136,3 @@ def picture_size(path: Path) -> tuple[int, int]:
     """Height and width of an image, turned as its EXIF data say, without decoding it; errors as of `image_header`."""
     header = image_header(path)
     return header.height, header.width
-
-
-def check_size(stated: tuple[Any, Any], size: tuple[int, int], image: Path) -> None:
-    """Refuse an annotation for a height and width other than the image's; None stands for unstated."""
-    if any(value is not None and value != true for value, true in zip(stated, size, strict=True)):
-        raise DataError(
-            f"the annotation is for an image of {shown(stated[1])}x{shown(stated[0])} but {image} is "
-            f"{size[1]}x{size[0]}; annotate this image, or put back the one that was annotated"
-        )
-
-
-def class_ids(names: Sequence[str], told_by: Path) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Class names with the background first, and the id of each name; a name of the background's has id 0.
-
-    Raises:
-        DataError: a name occurs twice, or there is none beside the background, or too many.
-    """
-    foreground = [name for name in names if name.lower() not in BACKGROUND_LABELS]
-    twice = [name for name, times in Counter(foreground).items() if times > 1]
-    if twice:
-        raise DataError(f"{told_by} names the class {shown(twice[0])} twice; each name must be there once.")
-    if not 1 <= len(foreground) < MAX_CLASSES:
-        raise DataError(
-            f"{told_by} has {len(foreground)} classes beside the background; from 1 to {MAX_CLASSES - 1} can be used."
-        )
-    ids = {name: index for index, name in enumerate(foreground, start=1)}
-    ids.update({name: 0 for name in names if name.lower() in BACKGROUND_LABELS})
-    return ("background", *foreground), ids
-
-
-def declared_labels(source: Path, files: Iterable[str]) -> tuple[Path, list[str]] | None:
-    """The first of `files` that is in the source, and the labels in it, one a line."""
-    path = next((source / name for name in files if is_file(source / name)), None)
-    return None if path is None else (path, [line.strip() for line in read_lines(path) if line.strip()])
-
-
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file in UTF-8."""
-    try:
-        return path.read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
-
-
-def read_export(path: Path) -> Any:
-    """Read a JSON file that may hold anything."""
-    try:
-        return read_json(path)
-    except RecursionError:
-        raise DataError(f"{path} is nested too deeply; export it again.") from None
-    except (ValueError, OSError) as error:  # a number of thousands of digits; a file that may not be read
-        raise DataError(f"{path} cannot be read ({error}); export it again.") from None
-
-
-def shown(value: object) -> str:
-    """A value of a stranger's file for a message: cut where it is long or deep."""
-    return _brief.repr(value)
-
-
-def number(value: object, name: str = "the coordinate") -> float:
-    """A finite number from a JSON value."""
-    try:
-        result = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):
-        raise DataError(f"{name} is {shown(value)}; it must be a number: redraw or remove the shape")
-    return result
-
-
-def point_list(value: object) -> list[tuple[float, float]]:
-    """Points from a JSON value [[x, y], …]."""
-    if not isinstance(value, list) or not all(isinstance(point, list) and len(point) == 2 for point in value):
-        raise DataError(f"the points are {shown(value)}; they must be pairs [x, y]: redraw or remove the shape")
-    return [(number(x), number(y)) for x, y in value]
-
-
-def label_text(value: object) -> str:
-    """A label from a JSON value: text that can be written to a file."""
-    if not isinstance(value, str) or not value.strip() or "\n" in value or value != _encodable(value):
-        raise DataError(f"the label is {shown(value)}; it must be one line of text: name the shape's class")
-    return value
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "ignore").decode("utf-8")
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is such a file, also where the name cannot be one."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def file_inside(source: Path, name: str, told_by: Path) -> Path:
-    """The file that `told_by` calls `name` (see `inside`), also where the name cannot be a file's.
-
-    It is given as a path below `source`, also where `name` is absolute.
-    """
-    try:
-        path = inside(source, os.path.normpath(name.replace("\\", "/")) if name.strip() else "", told_by)
-        return source / path.resolve().relative_to(source.resolve()) if Path(name).is_absolute() else path
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{told_by} names the file {shown(name)}, which cannot be one ({error}).") from None
-
-
-def first_files(source: Path, suffixes: Collection[str], depth: int) -> Iterator[Path]:
-    """The first few files with one of the suffixes in the source and in its folders down to `depth`."""
-    try:
-        with os.scandir(source) as scan:  # its entries know without asking again whether they are folders
-            entries = sorted(
-                (entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name
-            )
-        paths = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
-    except OSError:
-        return
-    found = [path for path, is_folder in paths if not is_folder and path.suffix.lower() in suffixes and is_file(path)]
-    folders = [path for path, is_folder in paths if is_folder]
-    yield from found[:FILES_ASKED_PER_FOLDER]
-    for folder in folders if depth else ():
-        yield from first_files(folder, suffixes, depth - 1)
-
-
-def head(path: Path, num_bytes: int = 4096) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(num_bytes)
-    except OSError:
-        return b""
-
-
-def split_of(parts: Iterable[str]) -> Split | None:
-    """The split that the first of the folders' names tells."""
-    return next((SPLIT_FOLDERS[part.lower()] for part in parts if part.lower() in SPLIT_FOLDERS), None)
-
-
-def unique_stems(images: Sequence[Path], source: Path) -> list[str]:
-    """A different stem for each image: its own, or where that is not enough with its folders, suffix or place."""
-    forms = []
-    for index, image in enumerate(images):
-        folders = "_".join(image.relative_to(source).with_suffix("").parts)
-        whole = f"{folders}_{image.suffix[1:]}"
-        forms.append((image.stem, folders, whole, f"{whole}_{index}"))
-    level = [0] * len(images)
-    while True:
-        stems = [form[chosen] for form, chosen in zip(forms, level, strict=True)]
-        times = Counter(stems)
-        if len(times) == len(stems):
-            return stems
-        level = [min(chosen + (times[stem] > 1), 3) for chosen, stem in zip(level, stems, strict=True)]
-
-
-def left_out_note(source: Path, taken: Collection[Path], why: str) -> list[str]:
-    """A note on the source's images that are not among `taken`, if any."""
-    count = len(set(image_files(source)).difference(taken))
-    return [f"{count} image(s) {why} and were left out"] if count else []

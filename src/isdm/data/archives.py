@@ -1,11 +1,12 @@
 """Sources that are archives (zip, tar and its compressed forms): unpacked aside, never into or over anything."""
 
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
 
 from isdm.errors import DataError
 from isdm.files import ASIDE_MARK
@@ -26,7 +27,9 @@ def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path
     if not source.is_file():
         return source, None
     out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(mkdtemp(prefix=f"{ASIDE_MARK}source-", dir=out.parent))
+    folder = out.parent / f"{ASIDE_MARK}source-{out.name}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
+    folder.mkdir()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     say(f"Unpacking {source} for the time of the import.")
     try:
@@ -36,8 +39,16 @@ def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path
             _unpack_tar(source, folder)
         else:
             raise DataError(f"{source} is a file but no zip or tar archive; give a folder or such an archive.")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{source} cannot be unpacked ({error}); fetch or pack it again.") from None
+    except tarfile.FilterError as error:  # links, devices
+        raise DataError(f"{source} must not be unpacked ({error}); pack it again without that.") from None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{source} is damaged ({error}); fetch or pack it again.") from None
+    except OSError as error:
+        if error.errno is not None:  # the system's: a full disk, no right
+            raise
+        raise DataError(f"{source} is damaged ({error}); fetch or pack it again.") from None
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way that Python does not know
+        raise DataError(f"{source} cannot be unpacked ({error}); pack it plainly, without password.") from None
     inner = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     return (inner[0] if len(inner) == 1 and inner[0].is_dir() else folder), source
 

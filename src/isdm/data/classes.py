@@ -1,6 +1,7 @@
 """Which classes a dataset has: those of its source, merged and chosen as the user asks."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,18 @@ from isdm.errors import ConfigError
 BACKGROUND = "background"
 
 
-ClassesAndTable = tuple[tuple[SegmentationClass, ...], NDArray[np.uint8]]
+class ChosenClasses(NamedTuple):
+    """The classes of a dataset to be, and how the source's ids become theirs."""
+
+    classes: tuple[SegmentationClass, ...]
+    table: NDArray[np.uint8]
+    """(256,) from the source's ids to the dataset's."""
+    has_background: bool
+    """Whether class 0 is the background."""
 
 
-def chosen_classes(source: Source, config: DataConfig) -> ClassesAndTable:
-    """Classes after merging and choosing, and the table (256,) from the source's ids to theirs.
+def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
+    """Classes after merging and choosing.
 
     What is not chosen becomes background; a source without a background gets one only for that.
     """
@@ -46,7 +54,8 @@ def chosen_classes(source: Source, config: DataConfig) -> ClassesAndTable:
     for old_id, name in enumerate(source.class_names):
         target = new_name.get(name, name)
         table[old_id] = names.index(target) if target in names else 0
-    return tuple(SegmentationClass(i, name, colour_of[name]) for i, name in enumerate(names)), table
+    classes = tuple(SegmentationClass(i, name, colour_of[name]) for i, name in enumerate(names))
+    return ChosenClasses(classes, table, background is not None)
 
 
 def _require(name: str, known: Sequence[str], option: str) -> None:

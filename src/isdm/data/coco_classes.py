@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isdm.data.annotated_shapes import BACKGROUND_LABELS, shown
+from isdm.data.annotation_values import BACKGROUND_LABELS, shown
 from isdm.data.coco_json import Category, CocoFile, Key
 from isdm.data.dataset import IGNORE_INDEX, MAX_CLASSES
 from isdm.data.layouts.source import class_colours
@@ -23,6 +23,7 @@ class CocoClasses:
     ids: dict[Path, dict[Key, int]]
     """For each file, the class id of a category id."""
     notes: list[str]
+    has_background: bool = True
 
 
 def find_classes(files: Sequence[CocoFile]) -> CocoClasses:
@@ -56,7 +57,14 @@ def find_classes(files: Sequence[CocoFile]) -> CocoClasses:
         notes.append(f"{' and '.join(sorted(headings))} only heads other categories, without annotations: left out")
     colours = [colour for _, colour in declared] + list(class_colours(len(names))[len(declared) :])
     ids = {file.path: {key: _class_id(entry, names) for key, entry in file.categories.items()} for file in files}
-    return CocoClasses(tuple(names), tuple(colours) if declared else None, ids, notes)
+    has_background = all(_says_background(file) for file in files)
+    return CocoClasses(tuple(names), tuple(colours) if declared else None, ids, notes, has_background)
+
+
+def _says_background(file: CocoFile) -> bool:
+    """Whether class 0 is the background: only isdm's own exports say otherwise."""
+    own = file.info.get("isdm")
+    return not isinstance(own, dict) or own.get("has_background") is not False
 
 
 def _in_order(file: CocoFile) -> list[Category]:

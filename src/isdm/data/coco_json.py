@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isdm.data.annotated_shapes import shown
+from isdm.data.annotation_values import shown
 from isdm.data.coco_regions import MOST_PIXELS, Region, check_region, parse_region
 from isdm.data.json_lists import read_lists
 from isdm.errors import DataError

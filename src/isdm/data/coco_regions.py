@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.data.annotated_shapes import shown
+from isdm.data.annotation_values import shown
 from isdm.data.image_files import MaskArray
 from isdm.data.shapes import TOLERANCE_PX, BoolArray, check_inside, polygon_pixels
 from isdm.errors import DataError

@@ -66,12 +66,19 @@ class DatasetInfo:
     ignore_index: int = IGNORE_INDEX
     source: dict[str, Any] = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
+    has_background: bool = True
+    """Whether class 0 means "nothing of interest"; if not, it is a class like the others."""
     format_version: int = FORMAT_VERSION
 
     @property
     def num_classes(self) -> int:
         """Number of classes, background included."""
         return len(self.classes)
+
+    @property
+    def first_foreground(self) -> int:
+        """Id of the first class that is of interest: 1, or 0 where there is no background."""
+        return 1 if self.has_background else 0
 
     @property
     def image_dtype(self) -> np.dtype[np.uint8 | np.uint16]:
@@ -107,6 +114,7 @@ class DatasetInfo:
                 ignore_index=int(values["ignore_index"]),
                 source=dict(values.get("source", {})),
                 split=dict(values.get("split", {})),
+                has_background=bool(values.get("has_background", True)),
                 format_version=int(values["format_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -86,12 +86,12 @@ def equivalent_diameter_px(area_px: float) -> float:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a whole dataset holds; class 0 is the background, all others are foreground."""
+    """What a whole dataset holds; all classes are foreground but the background, where there is one."""
 
     info: DatasetInfo
     splits: Mapping[Split, SplitStatistics]
     objects: tuple[ObjectSizes, ...]
-    """One for each foreground class, in the order of their ids from 1."""
+    """One for each foreground class, in the order of their ids."""
     image_sizes: Mapping[tuple[int, int], int]
     """Width and height: how many pairs have them, the most frequent first."""
     num_groups: int
@@ -130,13 +130,23 @@ class Statistics:
     @property
     def foreground(self) -> tuple[SegmentationClass, ...]:
         """All classes but the background."""
-        return self.info.classes[1:]
+        return self.info.classes[self.info.first_foreground :]
+
+    @property
+    def foreground_px(self) -> int:
+        """Pixels of all foreground classes in all splits."""
+        return int(self.class_px[self.info.first_foreground :].sum())
+
+    def objects_of(self, entry: SegmentationClass) -> ObjectSizes | None:
+        """Sizes of a class's objects; None for the background."""
+        place = entry.id - self.info.first_foreground
+        return self.objects[place] if place >= 0 else None
 
     @property
     def frequent(self) -> tuple[SegmentationClass, ...]:
         """The foreground classes above `KEPT_PERCENT` of the foreground pixels of all splits."""
         pixels = [int(count) for count in self.class_px]
-        total = sum(pixels[1:])
+        total = self.foreground_px
         return tuple(entry for entry in self.foreground if 100 * pixels[entry.id] > KEPT_PERCENT * total)
 
 
@@ -147,7 +157,8 @@ def gather(dataset: SegmentationDataset) -> Statistics:
         DataError: a mask cannot be read or holds an undeclared class, or there are no pairs.
     """
     splits: dict[Split, SplitStatistics] = {}
-    areas: list[Counter[int]] = [Counter() for _ in dataset.info.classes[1:]]
+    first = dataset.info.first_foreground
+    areas: list[Counter[int]] = [Counter() for _ in dataset.info.classes[first:]]
     sizes: Counter[tuple[int, int]] = Counter()
     groups: dict[str, int] = {}  # name to number
     group_splits: Counter[str] = Counter()
@@ -160,7 +171,7 @@ def gather(dataset: SegmentationDataset) -> Statistics:
         for pair in track(pairs, f"Counting {split}", total=len(pairs), unit="pairs"):
             mask = dataset.load_mask(pair)
             presence.append(np.packbits(tally.add(mask)).tobytes())
-            _add_objects(areas, mask)
+            _add_objects(areas, mask, first)
             sizes[mask.shape[1], mask.shape[0]] += 1
             in_split[pair.group] += 1
             group_of.append(groups.setdefault(pair.group, len(groups)))
@@ -182,7 +193,7 @@ def gather(dataset: SegmentationDataset) -> Statistics:
         largest_group=list(groups)[int(members.argmax())],
         largest_group_size=int(members.max()),
         num_parted_groups=sum(count > 1 for count in group_splits.values()),
-        shown=_numbered_pairs(dataset, choose_shown(shows.astype(bool), group_numbers)),
+        shown=_numbered_pairs(dataset, choose_shown(shows[:, first:].astype(bool), group_numbers)),
     )
 
 
@@ -202,7 +213,7 @@ class _Tally:
         self._px += pixels
         self._pairs += shown
         self._num_pairs += 1
-        self._without_foreground += not shown[1:].any()
+        self._without_foreground += not shown[self._info.first_foreground :].any()
         return shown
 
     def result(self, group_sizes: Mapping[int, int]) -> SplitStatistics:
@@ -217,11 +228,12 @@ class _Tally:
         )
 
 
-def _add_objects(areas: list[Counter[int]], mask: MaskArray) -> None:
-    """Count the areas of a mask's objects (H, W), class by class, each within its bounding box alone."""
-    for index, box in enumerate(ndimage.find_objects(mask, max_label=len(areas))):
+def _add_objects(areas: list[Counter[int]], mask: MaskArray, first: int) -> None:
+    """Count the areas of a mask's objects (H, W) of the classes from `first`, each within its bounding box alone."""
+    from_one = mask.astype(np.int16) + (1 - first)
+    for index, box in enumerate(ndimage.find_objects(from_one, max_label=len(areas))):
         if box is not None:
-            numbered, _ = ndimage.label(mask[box] == index + 1, structure=_EIGHT_NEIGHBOURS)
+            numbered, _ = ndimage.label(mask[box] == index + first, structure=_EIGHT_NEIGHBOURS)
             areas[index].update(np.bincount(numbered.ravel())[1:].tolist())
 
 
@@ -238,14 +250,14 @@ def choose_shown(presence: NDArray[np.bool_], groups: NDArray[np.int64], most: i
     folder are not preferred. One pair without foreground is shown where there is any.
 
     Args:
-        presence: (N, K) which classes each pair shows; class 0 is the background.
+        presence: (N, K) which foreground classes each pair shows.
         groups: (N,) number of each pair's group.
         most: pairs wanted; exceeded where they cannot show all classes.
 
     Returns:
         Indices, ordered by the class that each was chosen for; without foreground last.
     """
-    wanted = np.concatenate([presence[:, 1:], ~presence[:, 1:].any(axis=1, keepdims=True)], axis=1)
+    wanted = np.concatenate([presence, ~presence.any(axis=1, keepdims=True)], axis=1)
     frequency = wanted.sum(axis=0)
     num_shown = np.zeros(wanted.shape[1], np.int64)
     rank = np.random.default_rng(0).permutation(len(wanted))
@@ -307,7 +319,7 @@ def as_json(statistics: Statistics) -> dict[str, Any]:
                 "name": _encodable(entry.name),
                 "px": int(total[entry.id]),
                 "num_pairs": int(pairs[entry.id]),
-                **(_foreground_json(statistics, entry.id, entry.id in frequent) if entry.id else {}),
+                **_objects_json(statistics.objects_of(entry), is_frequent=entry.id in frequent),
             }
             for entry in statistics.info.classes
         ],
@@ -327,8 +339,9 @@ def _split_json(split: SplitStatistics) -> dict[str, Any]:
     }
 
 
-def _foreground_json(statistics: Statistics, class_id: int, is_frequent: bool) -> dict[str, Any]:
-    objects = statistics.objects[class_id - 1]
+def _objects_json(objects: ObjectSizes | None, *, is_frequent: bool) -> dict[str, Any]:
+    if objects is None:
+        return {}
     return {
         f"above_{KEPT_PERCENT}_percent": is_frequent,
         "num_objects": objects.count,

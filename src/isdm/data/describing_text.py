@@ -43,7 +43,7 @@ class ClassChoice:
 def class_choice(statistics: Statistics) -> ClassChoice | None:
     """Choose the classes above `KEPT_PERCENT` of the foreground pixels; None with one class or no foreground."""
     foreground, kept = statistics.foreground, statistics.frequent
-    total = int(statistics.class_px[1:].sum())
+    total = statistics.foreground_px
     if len(foreground) < 2 or not total:
         return None
     rule = f"above {KEPT_PERCENT} % of the defective pixels"

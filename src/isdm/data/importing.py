@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isdm import provenance
 from isdm.config import DataConfig
 from isdm.data.archives import opened_source
-from isdm.data.classes import ClassesAndTable, chosen_classes
+from isdm.data.classes import ChosenClasses, chosen_classes
 from isdm.data.dataset import SPLITS, DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
 from isdm.data.defect_free import read_defect_free
 from isdm.data.grouping import with_found_groups, with_told_groups
@@ -23,7 +23,7 @@ from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.near_duplicates import find_same
 from isdm.data.placing import splits_of, without_leaking_extras
 from isdm.data.preparing import Preparation, Prepared, declared_info, image_rule, pooled, prepare_all
-from isdm.data.recipes import with_recipe
+from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
 from isdm.errors import DataError, IsdmError, OutputError
 from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json, write_text
@@ -56,6 +56,8 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
     """
     watch = provenance.Stopwatch()
     _check_place(config.source, out)
+    if config.recipe is not None:
+        find_recipe(config.recipe)
     with ExitStack() as stack:
         folder, archive = opened_source(config.source, out, stack)
         layout, source = read_source(config.model_copy(update={"source": folder}))
@@ -72,11 +74,11 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
             say(f"{out} is already imported.")
             return SegmentationDataset(out)
         source = with_told_groups(source, chosen)
-        classes, table = chosen_classes(source, chosen)
+        classes = chosen_classes(source, chosen)
         split_sizes(len(source.pairs), chosen.test, chosen.validation)  # wrong sizes are told now, not after the work
         work = _work_folder(out, config, inputs)
         try:
-            notes = _import(source, chosen, (classes, table), layout, work)
+            notes = _import(source, chosen, classes, layout, work)
         except IsdmError:
             shutil.rmtree(work)
             raise
@@ -140,16 +142,19 @@ def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
     return work
 
 
-def _import(source: Source, config: DataConfig, chosen_of: ClassesAndTable, layout: str, work: Path) -> list[str]:
+def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: str, work: Path) -> list[str]:
     """Make the dataset in `work`; returns the sentences that say what was done."""
-    classes, table = chosen_of
     images, unreadable = image_rule(source)
     if isinstance(images, DataError):
         raise DataError(_listed([*source.problems, *_double_names(source), *unreadable.values(), str(images)]))
-    info = DatasetInfo(work.name, classes, images.channels, images.bit_depth)
+    info = DatasetInfo(
+        work.name, classes.classes, images.channels, images.bit_depth, has_background=classes.has_background
+    )
     has_instances = any(pair.instances for pair in source.pairs)
     pool = work / "pool"
-    preparation = Preparation(config, images, info, declared_info(source.class_names), table, has_instances, pool)
+    preparation = Preparation(
+        config, images, info, declared_info(source.class_names), classes.table, has_instances, pool
+    )
     prepared, thumbnails = prepare_all(source.pairs, preparation, unreadable)
     problems = [*source.problems, *_double_names(source), *(record.problem for record in prepared if record.problem)]
     problems = list(dict.fromkeys(problems))
@@ -170,7 +175,7 @@ def _import(source: Source, config: DataConfig, chosen_of: ClassesAndTable, layo
         for pair, record in zip(pairs, good, strict=True)
         for output in record.outputs
     ]
-    items, left = _limit_defect_free(items, config)
+    items, left = _limit_defect_free(items, info, config)
     chosen, by = splits_of([item.pair for item in items], _pixels(items), config)
     items, chosen, leaking = without_leaking_extras(items, chosen)
     notes += [f"Pairs: {note}" for note in (*left, *leaking)]
@@ -212,11 +217,11 @@ def _pixels(items: Sequence[Item]) -> NDArray[np.int64]:
     return np.array([item.pixels for item in items], np.int64)
 
 
-def _limit_defect_free(items: list[Item], config: DataConfig) -> tuple[list[Item], list[str]]:
+def _limit_defect_free(items: list[Item], info: DatasetInfo, config: DataConfig) -> tuple[list[Item], list[str]]:
     """Keep a seeded random part of the pairs without foreground, where the configuration limits them."""
     if config.max_defect_free is None:
         return items, []
-    empty = np.flatnonzero(_pixels(items)[:, 1:].sum(axis=1) == 0)
+    empty = np.flatnonzero(_pixels(items)[:, info.first_foreground :].sum(axis=1) == 0)
     limit = int(config.max_defect_free * (len(items) - len(empty)))
     dropped = set(np.random.default_rng(config.seed).permutation(empty)[limit:].tolist())
     note = f"{len(dropped)} of {len(empty)} pairs without foreground were left out (max_defect_free)"

@@ -49,9 +49,10 @@ def _of_own(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> 
     keeps = config.splits == "source" and config.folds is None and all(given)
     if keeps and "train" in given and ("test" in given or "validation" in given):
         chosen: list[Split] = [split or "train" for split in given]
-        for wanted, amount in (("test", config.test), ("validation", config.validation)):
-            if wanted not in given:
-                chosen = taken_from_train(groups, pixels, chosen, wanted, amount, config.seed)  # type: ignore[arg-type]
+        if "test" not in given:
+            chosen = taken_from_train(groups, pixels, chosen, "test", config.test, config.seed)
+        if "validation" not in given:
+            chosen = taken_from_train(groups, pixels, chosen, "validation", config.validation, config.seed)
         _refuse_parted_groups(pairs, chosen)
         return chosen, "source"
     if config.folds is not None:

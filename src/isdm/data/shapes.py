@@ -21,7 +21,6 @@ Box = tuple[int, int, int, int]
 
 TOLERANCE_PX = 1.0
 """How far points may lie outside the image: annotators round, and may count from 0 or 1."""
-ELLIPSE_POINTS = 64
 
 
 def polygon_pixels(points: Points, height: int, width: int) -> BoolArray:
@@ -37,29 +36,6 @@ def polygon_pixels(points: Points, height: int, width: int) -> BoolArray:
     flat = [float(value) for point in points for value in point]
     (encoded,) = coco_mask.frPyObjects([flat], height, width)
     return np.asarray(coco_mask.decode(encoded), bool)
-
-
-def box_pixels(left: float, top: float, right: float, bottom: float, height: int, width: int) -> BoolArray:
-    """Pixels (H, W) of a box whose sides are parallel to the image's; errors as of `polygon_pixels`."""
-    return polygon_pixels([(left, top), (right, top), (right, bottom), (left, bottom)], height, width)
-
-
-def ellipse_points(
-    x: float, y: float, radius_x: float, radius_y: float, rotation_degrees: float = 0.0
-) -> list[tuple[float, float]]:
-    """Points of an ellipse around (x, y), turned clockwise."""
-    turn = math.radians(rotation_degrees)
-    points = []
-    for index in range(ELLIPSE_POINTS):
-        angle = 2 * math.pi * index / ELLIPSE_POINTS
-        along, across = radius_x * math.cos(angle), radius_y * math.sin(angle)
-        points.append(
-            (
-                x + along * math.cos(turn) - across * math.sin(turn),
-                y + along * math.sin(turn) + across * math.cos(turn),
-            )
-        )
-    return points
 
 
 def check_inside(points: Points, height: int, width: int, kind: str) -> None:

@@ -110,19 +110,24 @@ def _assigned(
     counts: NDArray[np.float64], order: NDArray[np.float64], share: NDArray[np.float64], tie: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """One greedy assignment (G,) of groups with `counts` (G, L) to parts, those first that `order` (G, L) puts so."""
-    wanted = share[:, None] * counts.sum(axis=0)  # (parts, labels)
+    remaining = counts.sum(axis=0)
+    wanted = share[:, None] * remaining  # (parts, labels)
     assigned = np.full(len(counts), -1)
-    while (assigned < 0).any():
-        open_groups = np.flatnonzero(assigned < 0)
-        remaining = counts[open_groups].sum(axis=0)
+    queues = []  # the groups that hold a label, the next one last
+    for label in range(counts.shape[1]):
+        holders = np.flatnonzero(counts[:, label])
+        queues.append(holders[np.lexsort((tie[holders], -order[holders, label]))][::-1].tolist())
+    for _ in range(len(counts)):
         label = int(np.argmin(np.where(remaining > 0, remaining, np.inf)))
-        holders = open_groups[counts[open_groups, label] > 0]
-        group = holders[np.lexsort((tie[holders], -order[holders, label]))[0]]
+        group = queues[label].pop()
+        while assigned[group] >= 0:
+            group = queues[label].pop()
         need = np.stack([wanted[:, label], wanted[:, -1]])
         need[:, wanted[:, -1] < 0.5] = -np.inf  # a full part takes no more, whatever it lacks of the label
         part = int(np.lexsort((-share, -need[1], -need[0]))[0])
         assigned[group] = part
         wanted[part] -= counts[group]
+        remaining -= counts[group]
     return assigned
 
 

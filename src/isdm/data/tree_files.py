@@ -1,10 +1,15 @@
 """Looking around in a stranger's folder: what is there, without ever failing on what is odd there."""
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from isdm.data.layouts.source import inside
+from isdm.data.dataset import Split
+from isdm.data.layouts.source import SPLIT_NAMES, image_files
 from isdm.errors import DataError
+
+FILES_ASKED_PER_FOLDER = 3
 
 
 def is_folder(path: Path) -> bool:
@@ -23,31 +28,23 @@ def subfolders(folder: Path) -> list[Path]:
         return []
 
 
-def text_lines(path: Path) -> list[str]:
-    """Lines of a text file in UTF-8, stripped, with the empty ones.
+def text_of(path: Path) -> str:
+    """What a text file in UTF-8 holds.
 
     Raises:
         DataError: the file cannot be read, or is no UTF-8.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); make it readable.") from None
-    return [line.strip() for line in text.split("\n")]
 
 
-def check_inside(folder: Path, name: str, told_by: Path) -> None:
-    """Refuse a name that leads out of `folder` (see `inside`), or that cannot be a file's.
-
-    Raises:
-        DataError: it is refused.
-    """
-    try:
-        inside(folder, name, told_by)
-    except (OSError, ValueError, RuntimeError) as error:  # such as a link that leads to itself
-        raise DataError(f"{told_by} names the file {name[:80]!r}, which cannot be one ({error}).") from None
+def text_lines(path: Path) -> list[str]:
+    """Lines of a text file in UTF-8, stripped, with the empty ones; errors as of `text_of`."""
+    return [line.strip() for line in text_of(path).split("\n")]
 
 
 def all_different(texts: Sequence[str]) -> list[str]:
@@ -61,3 +58,64 @@ def all_different(texts: Sequence[str]) -> list[str]:
         taken.add(chosen)
         result.append(chosen)
     return result
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, also where the name cannot be one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def first_files(source: Path, suffixes: Collection[str], depth: int) -> Iterator[Path]:
+    """The first few files with one of the suffixes in the source and in its folders down to `depth`."""
+    try:
+        with os.scandir(source) as scan:  # its entries know without asking again whether they are folders
+            entries = sorted(
+                (entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
+        paths = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except OSError:
+        return
+    found = [path for path, is_folder in paths if not is_folder and path.suffix.lower() in suffixes and is_file(path)]
+    folders = [path for path, is_folder in paths if is_folder]
+    yield from found[:FILES_ASKED_PER_FOLDER]
+    for folder in folders if depth else ():
+        yield from first_files(folder, suffixes, depth - 1)
+
+
+def head(path: Path, num_bytes: int = 4096) -> bytes:
+    """The first bytes of a file; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(num_bytes)
+    except OSError:
+        return b""
+
+
+def split_of(parts: Iterable[str]) -> Split | None:
+    """The split that the first of the folders' names tells."""
+    return next((SPLIT_NAMES[part.lower()] for part in parts if part.lower() in SPLIT_NAMES), None)
+
+
+def unique_stems(images: Sequence[Path], source: Path) -> list[str]:
+    """A different stem for each image: its own, or where that is not enough with its folders, suffix or place."""
+    forms = []
+    for index, image in enumerate(images):
+        folders = "_".join(image.relative_to(source).with_suffix("").parts)
+        whole = f"{folders}_{image.suffix[1:]}"
+        forms.append((image.stem, folders, whole, f"{whole}_{index}"))
+    level = [0] * len(images)
+    while True:
+        stems = [form[chosen] for form, chosen in zip(forms, level, strict=True)]
+        times = Counter(stems)
+        if len(times) == len(stems):
+            return stems
+        level = [min(chosen + (times[stem] > 1), 3) for chosen, stem in zip(level, stems, strict=True)]
+
+
+def left_out_note(source: Path, taken: Collection[Path], why: str) -> list[str]:
+    """A note on the source's images that are not among `taken`, if any."""
+    count = len(set(image_files(source)).difference(taken))
+    return [f"{count} image(s) {why} and were left out"] if count else []

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from isdm.data.annotated_shapes import declared_labels, file_inside, is_file, label_text, read_lines, shown
+from isdm.data.annotation_values import declared_labels, label_text, shown
 from isdm.data.dataset import Split
-from isdm.data.layouts.folders import SPLIT_FOLDERS
-from isdm.data.layouts.source import IMAGE_SUFFIXES, image_files
+from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, image_files, inside
+from isdm.data.tree_files import is_file, text_lines, text_of
 from isdm.errors import DataError
 
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -76,7 +76,7 @@ def read_settings(source: Path) -> Settings:
 
 def _read_yaml(file: Path) -> Any:
     try:
-        return yaml.safe_load("\n".join(read_lines(file)))
+        return yaml.safe_load(text_of(file))
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # Beside its own errors PyYAML lets through those of a value that does not fit its tag.
         raise DataError(f"{file} cannot be read as YAML: {' '.join(str(error).split())[:200]}.") from None
@@ -163,7 +163,7 @@ def _place(source: Path, base: str, entry: str) -> Place | None:
 def _existing(source: Path, candidate: Path) -> Path | None:
     """A folder or file in the source, given relative to it or absolutely."""
     try:
-        path = file_inside(source, candidate.as_posix(), source)
+        path = inside(source, candidate.as_posix(), source)
         return path if path.exists() else None
     except (DataError, OSError, ValueError, RuntimeError):
         return None
@@ -172,7 +172,7 @@ def _existing(source: Path, candidate: Path) -> Path | None:
 def _checked(source: Path, image: Path, told_by: Path, problems: list[str]) -> Path | None:
     """The image, unless a link leads out of the source."""
     try:
-        return file_inside(source, image.relative_to(source).as_posix(), told_by)
+        return inside(source, image.relative_to(source).as_posix(), told_by)
     except DataError as error:
         problems.append(str(error))
         return None
@@ -183,7 +183,7 @@ def _in_list(
 ) -> Iterator[Path | None]:
     """Images that a text file lists, one a line, relative to itself or as the settings' paths are."""
     try:
-        lines = read_lines(file)
+        lines = text_lines(file)
     except DataError as error:
         problems.append(str(error))
         return
@@ -207,7 +207,7 @@ def _by_folder(source: Path, told_by: Path) -> dict[Split | None, list[Path]]:
     folders: list[tuple[Split | None, Path]] = []
     for parent, inner in ((source / IMAGES, ""), (source, IMAGES)):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
-            split = SPLIT_FOLDERS.get(folder.name.lower())
+            split = SPLIT_NAMES.get(folder.name.lower())
             if split is not None and (folder / inner).is_dir():
                 folders.append((split, folder / inner))
     images: dict[Split | None, list[Path]] = {}

@@ -47,6 +47,8 @@ def evaluate(
         ConfigError: the grid asks for what is not there.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
     """
+    if not dataset.info.has_background:
+        say(f"The means leave out class 0, {dataset.info.classes[0].name!r}, as if it were a background.")
     for set_name, painted in synthetic.items():
         check_origin(set_name, painted, dataset)
     cells = plan_cells(config, dataset, synthetic)

@@ -21,7 +21,7 @@ from isdm.data.describing_text import printable
 from isdm.data.image_files import ImageArray, MaskArray, as_shown, size_text
 from isdm.progress import track
 from isdm.report.dataset_figures import class_label
-from isdm.report.figures import LIGHT
+from isdm.report.drawing import LIGHT
 
 PICTURE_PX = 240
 """Longer side of a small picture."""

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from isdm.data.dataset import SegmentationClass
 from isdm.data.describing import KEPT_PERCENT, ObjectSizes, Statistics
 from isdm.data.describing_text import area_text, printable
-from isdm.report.figures import LIGHT, Theme, _legend_below, _scale_shares, _share, _short, _style
+from isdm.report.drawing import LIGHT, Theme, legend_below, percent_text, scale_to_shares, shortened, styled
 
 MOST_ROWS = 40
 """Classes in one panel; where there are more, the rarest are left to the tables."""
@@ -39,7 +39,7 @@ def _drawable() -> frozenset[int]:
 def class_label(entry: SegmentationClass, limit: int = 18) -> str:
     """A class's name as figures write it; its id where the font lacks a character of the name."""
     name = printable(entry.name)
-    return _short(name, limit) if name and {ord(c) for c in name} <= _drawable() else f"class {entry.id}"
+    return shortened(name, limit) if name and {ord(c) for c in name} <= _drawable() else f"class {entry.id}"
 
 
 def _panels(count: int, rows: Sequence[int], *, stacked: bool, row_inches: float) -> tuple[Figure, list[Axes]]:
@@ -76,7 +76,7 @@ def class_pixels_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked
     panels = [("with background", statistics.info.classes), ("without background", statistics.foreground)]
     panels = [panel for panel in panels if sum(pixels[entry.id] for entry in panel[1])]
     shown = [_most_frequent(entries, pixels) for _, entries in panels]
-    with _style(theme):
+    with styled(theme):
         figure, all_axes = _panels(len(panels), [len(one) for one in shown], stacked=stacked, row_inches=_ROW_INCHES)
         for axes, (title, entries), rows in zip(all_axes, panels, shown, strict=True):
             total = sum(int(pixels[entry.id]) for entry in entries)
@@ -91,7 +91,7 @@ def class_pixels_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked
             )
             axes.bar_label(
                 bars,
-                [_share(share) for share in shares],
+                [percent_text(share) for share in shares],
                 padding=3,
                 fontsize=8,
                 color=theme.muted,
@@ -100,7 +100,7 @@ def class_pixels_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked
             _rows_of_classes(axes, [class_label(entry) for entry in rows])
             axes.set_title(title)
             if entries is statistics.info.classes:
-                _scale_shares(axes, [share for share in shares if share > 0])
+                scale_to_shares(axes, [share for share in shares if share > 0])
                 continue
             axes.set_xlim(
                 0, max(shares) * 1.2
@@ -121,7 +121,7 @@ def class_images_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked
     """In how many images of each split a class occurs, and how many show no foreground at all."""
     rows = _most_frequent(statistics.foreground, statistics.class_pairs)
     labels = [class_label(entry) for entry in rows] + ["no foreground"]
-    with _style(theme):
+    with styled(theme):
         figure, (axes,) = _panels(1, [len(labels)], stacked=stacked, row_inches=_ROW_INCHES)
         start = np.zeros(len(labels))
         for index, (name, split) in enumerate(statistics.splits.items()):
@@ -135,7 +135,7 @@ def class_images_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.xaxis.set_major_formatter(_whole_numbers())
         _rows_of_classes(axes, labels)
-        _legend_below(figure, [axes], columns=3)
+        legend_below(figure, [axes], columns=3)
     return figure
 
 
@@ -144,13 +144,14 @@ def object_sizes_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked
 
     A row is a histogram, as high as its fullest bin; the dark line is the median.
     """
-    present = [entry for entry in statistics.foreground if statistics.objects[entry.id - 1].count]
+    of_class = {entry: statistics.objects_of(entry) for entry in statistics.foreground}
+    present = {entry: objects for entry, objects in of_class.items() if objects is not None and objects.count}
     if not present:
         return None
-    rows = sorted(_most_frequent(present, statistics.class_pairs), key=lambda entry: entry.id)
-    sizes = [statistics.objects[entry.id - 1] for entry in rows]
+    rows = sorted(_most_frequent(list(present), statistics.class_pairs), key=lambda entry: entry.id)
+    sizes = [present[entry] for entry in rows]
     edges = _octaves(sizes)
-    with _style(theme):
+    with styled(theme):
         figure, (axes,) = _panels(1, [len(rows)], stacked=stacked, row_inches=0.55)
         for place, (entry, objects) in enumerate(zip(rows, sizes, strict=True)):
             _draw_sizes(axes, place, entry, objects, edges, theme, brief=stacked)
@@ -227,7 +228,7 @@ def group_sizes_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked:
         return None
     bins = _size_bins(largest)
     labels = [f"{first}" if first == last else f"{first}–{last}" for first, last in bins]
-    with _style(theme):
+    with styled(theme):
         figure = Figure(figsize=(_NARROW_INCHES if stacked else _WIDE_INCHES, 2.9), layout="constrained")
         axes = figure.subplots()
         start = np.zeros(len(bins))
@@ -246,7 +247,7 @@ def group_sizes_figure(statistics: Statistics, *, theme: Theme = LIGHT, stacked:
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
         axes.grid(axis="y")
-        _legend_below(figure, [axes], columns=3)
+        legend_below(figure, [axes], columns=3)
     return figure
 
 

@@ -37,7 +37,7 @@ from isdm.report.dataset_figures import (
     group_sizes_figure,
     object_sizes_figure,
 )
-from isdm.report.figures import DARK, LIGHT, save, svg
+from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.version import __version__
 
 STAGE = "data describe"
@@ -97,6 +97,7 @@ def write_description(dataset: SegmentationDataset, statistics: Statistics, fold
         "num_parted_groups": statistics.num_parted_groups,
         "largest_group": printable(statistics.largest_group),
         "largest_group_size": statistics.largest_group_size,
+        "num_foreground": len(statistics.foreground),
         "has_ignored": statistics.ignored_px > 0,
         "pairs": [_shown(pair, statistics) for pair in pairs],
         "version": __version__,
@@ -129,7 +130,7 @@ def _facts(statistics: Statistics) -> list[dict[str, str]]:
         ("image size", *_sizes(sizes, statistics)),
         (
             "foreground",
-            share_text(int(statistics.class_px[1:].sum()), labelled),
+            share_text(statistics.foreground_px, labelled),
             "of all labelled pixels",
         ),
         (
@@ -156,6 +157,7 @@ def _sizes(sizes: list[tuple[int, int]], statistics: Statistics) -> tuple[str, s
 
 
 def _split_rows(statistics: Statistics) -> list[dict[str, str]]:
+    first = statistics.info.first_foreground
     return [
         {
             "name": name,
@@ -163,7 +165,7 @@ def _split_rows(statistics: Statistics) -> list[dict[str, str]]:
             "groups": f"{split.num_groups:,}",
             "largest": f"{split.largest_group:,}",
             "empty": f"{split.num_without_foreground:,}",
-            "foreground": share_text(int(split.class_px[1:].sum()), int(split.class_px.sum())),
+            "foreground": share_text(int(split.class_px[first:].sum()), int(split.class_px.sum())),
             "ignored": share_text(split.ignored_px, int(split.class_px.sum()) + split.ignored_px),
         }
         for name, split in statistics.splits.items()
@@ -172,7 +174,7 @@ def _split_rows(statistics: Statistics) -> list[dict[str, str]]:
 
 def _class_rows(statistics: Statistics) -> list[dict[str, Any]]:
     pixels, pairs = statistics.class_px, statistics.class_pairs
-    foreground_px, kept = int(pixels[1:].sum()), {entry.id for entry in statistics.frequent}
+    foreground_px, kept = statistics.foreground_px, {entry.id for entry in statistics.frequent}
     rows = []
     for entry in statistics.info.classes:
         row: dict[str, Any] = {
@@ -192,8 +194,9 @@ def _class_rows(statistics: Statistics) -> list[dict[str, Any]]:
             "sizes": ["", "", ""],
             "diameter": "",
         }
-        if entry.id:
-            objects = statistics.objects[entry.id - 1]
+        objects = statistics.objects_of(entry)
+        row["is_foreground"] = objects is not None
+        if objects is not None:
             quantiles = [objects.quantile(share) for share in (0.1, 0.5, 0.9)]
             row |= {
                 "of_foreground": share_text(int(pixels[entry.id]), foreground_px),

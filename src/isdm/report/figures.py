@@ -4,23 +4,18 @@ Each is a function from tables to a `Figure`. A theme sets the ink for white pap
 `stacked` puts the panels above each other for a narrow screen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from isdm.files import write_with
+from isdm.report.drawing import LIGHT, Theme, legend_below, percent_text, scale_to_shares, shortened, styled
 from isdm.report.tables import (
     CLASS,
     FOREGROUND,
@@ -31,71 +26,6 @@ from isdm.report.tables import (
     gains,
     points,
 )
-
-
-@dataclass(frozen=True)
-class Theme:
-    """The inks of a figure. Series colours are those of Okabe and Ito, distinct to colour-blind readers."""
-
-    ink: str
-    muted: str
-    grid: str
-    paper: str
-    series: tuple[str, ...]
-    loss: str
-    even: str
-    gain: str
-
-
-LIGHT = Theme(
-    ink="#1d2730",
-    muted="#5d6b78",
-    grid="#e3e7ea",
-    paper="#ffffff",
-    series=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9"),
-    loss="#c4571b",
-    even="#f6f6f4",
-    gain="#1f6fb0",
-)
-DARK = Theme(
-    ink="#e6e9ec",
-    muted="#9aa7b2",
-    grid="#333c45",
-    paper="#1b2127",
-    series=("#56b4e9", "#f0883e", "#3cc79c", "#e29ac4", "#e3c44a", "#9ecbe8"),
-    loss="#c4601f",
-    even="#2a3138",
-    gain="#2f7fc0",
-)
-
-
-@contextmanager
-def _style(theme: Theme) -> Iterator[None]:
-    """Matplotlib's settings while a figure is built: calm axes, and names are text, never formulas."""
-    with mpl.rc_context(
-        {
-            "text.parse_math": False,
-            "text.color": theme.ink,
-            "font.size": 10,
-            "axes.labelcolor": theme.muted,
-            "axes.edgecolor": theme.grid,
-            "axes.facecolor": "none",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.axisbelow": True,
-            "grid.color": theme.grid,
-            "xtick.color": theme.grid,
-            "ytick.color": theme.grid,
-            "xtick.labelcolor": theme.muted,
-            "ytick.labelcolor": theme.muted,
-            "legend.frameon": False,
-            "figure.facecolor": theme.paper,
-        }
-    ):
-        yield
 
 
 def _panels(count: int, *, stacked: bool, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -124,7 +54,7 @@ def scaling_figure(
     cells = cell_table(results).filter((pl.col("measure") == FOREGROUND) & pl.col("value").is_not_null())
     series = _series_of(foreground)
     counts = sorted(set(foreground["num_synthetic_images"].to_list()))
-    with _style(theme):
+    with styled(theme):
         figure, panels = _panels(len(names), stacked=stacked, width=4.4 if stacked else 3.5, height=3.2)
         for axes, name in zip(panels, names, strict=True):
             only = pl.col("architecture") == name
@@ -139,7 +69,7 @@ def scaling_figure(
             axes.set_ylabel("mean foreground IoU")
         for axes in panels[-1:] if stacked else panels:
             axes.set_xlabel("synthetic images")
-        _legend_below(figure, panels, columns=1 if stacked else 3)
+        legend_below(figure, panels, columns=1 if stacked else 3)
     return figure
 
 
@@ -214,15 +144,6 @@ def _scale_counts(axes: Axes, counts: Sequence[int]) -> None:
     axes.minorticks_off()
 
 
-def _legend_below(figure: Figure, panels: Sequence[Axes], *, columns: int) -> None:
-    found: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
-        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
-
-
 def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool = False) -> Figure | None:
     """Gain in percent of the baseline: configurations down, classes and their mean across.
 
@@ -236,7 +157,7 @@ def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool =
     columns = [*classes["class_name"].to_list(), ""]
     labels = dict(lines.select("row", "label").unique(maintain_order=True).iter_rows())
     limit = max(1.0, float(np.nanpercentile(np.abs(lines["gain_percent"].to_numpy()), 95)))
-    with _style(theme):
+    with styled(theme):
         figure, panels = _panels(
             len(names),
             stacked=stacked,
@@ -246,11 +167,11 @@ def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool =
         for axes, name in zip(panels, names, strict=True):
             values = _gain_matrix(lines.filter(pl.col("architecture") == name), list(labels), columns)
             _draw_heat_map(axes, values, limit, theme)
-            shown = [*(_short(column) for column in columns[:-1]), "mean"]
+            shown = [*(shortened(column) for column in columns[:-1]), "mean"]
             axes.set_xticks(range(len(columns)), shown, rotation=40, ha="right", rotation_mode="anchor")
             axes.set_title(architecture_name(name))
         for axes in panels:
-            axes.set_yticks(range(len(labels)), [_short(label, 34) for label in labels.values()])
+            axes.set_yticks(range(len(labels)), [shortened(label, 34) for label in labels.values()])
     return figure
 
 
@@ -297,10 +218,6 @@ def _draw_heat_map(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]], li
     axes.spines[:].set_visible(False)
 
 
-def _short(text: str, limit: int = 18) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def class_pixels_figure(
     class_pixels: Mapping[str, Mapping[str, int]],
     order: Sequence[str] = (),
@@ -320,7 +237,7 @@ def class_pixels_figure(
     classes = [name for name in dict.fromkeys((*order, *counted)) if name in counted]
     positions = np.arange(len(classes))
     thickness = 0.8 / len(sources)
-    with _style(theme):
+    with styled(theme):
         height = 1.3 + 0.24 * len(classes) * (len(sources) + 0.6)
         figure = Figure(figsize=(4.4 if stacked else 10.5, height), layout="constrained")
         axes = figure.subplots()
@@ -331,44 +248,13 @@ def class_pixels_figure(
             # Real images take the grey of the other figures' baseline.
             colour = theme.muted if source == "real" else theme.series[(index - 1) % len(theme.series)]
             bars = axes.barh(positions + offset, values, 0.9 * thickness, color=colour, label=source)
-            axes.bar_label(bars, [_share(value) for value in values], padding=3, fontsize=8, color=theme.muted)
+            axes.bar_label(bars, [percent_text(value) for value in values], padding=3, fontsize=8, color=theme.muted)
             shares += [value for value in values if value > 0]
-        _scale_shares(axes, shares)
-        axes.set_yticks(positions, [_short(name) for name in classes])
+        scale_to_shares(axes, shares)
+        axes.set_yticks(positions, [shortened(name) for name in classes])
         axes.invert_yaxis()
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
         axes.grid(axis="x")
-        _legend_below(figure, [axes], columns=1 if stacked else 4)
+        legend_below(figure, [axes], columns=1 if stacked else 4)
     return figure
-
-
-def _share(value: float) -> str:
-    return "0" if value == 0 else f"{value:.2g} %" if value < 1 else f"{value:.1f} %"
-
-
-def _scale_shares(axes: Axes, shares: Sequence[float]) -> None:
-    """A logarithm where the rarest class would not be seen beside the most frequent one."""
-    if max(shares) > 50 * min(shares):
-        axes.set_xscale("log")
-        axes.set_xlim(min(shares) / 3, max(shares) * 4)
-        axes.set_xlabel("share of pixels, % (logarithmic)")
-    else:
-        axes.set_xlim(0, max(shares) * 1.15)
-        axes.set_xlabel("share of pixels, %")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's ending; the same figure gives the same bytes."""
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with mpl.rc_context({"pdf.fonttype": 42}):
-        write_with(path, lambda aside: figure.savefig(aside, dpi=200, metadata=metadata))
-
-
-def svg(figure: Figure) -> bytes:
-    """A figure as SVG with a clear background and its letters as outlines: it needs no font to be read."""
-    buffer = BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "isdm"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return buffer.getvalue()

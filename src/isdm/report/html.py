@@ -17,15 +17,8 @@ from matplotlib.figure import Figure
 
 from isdm.errors import DataError
 from isdm.files import read_json, write_text
-from isdm.report.figures import (
-    DARK,
-    LIGHT,
-    class_pixels_figure,
-    gains_figure,
-    save,
-    scaling_figure,
-    svg,
-)
+from isdm.report.drawing import DARK, LIGHT, save, svg
+from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
 from isdm.report.tables import (
     CELL_COLUMNS,
     CLASS,

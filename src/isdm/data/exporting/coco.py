@@ -134,6 +134,7 @@ def _categories(info: DatasetInfo, *, ignore: bool) -> list[dict[str, Any]]:
 
 def _info(info: DatasetInfo) -> dict[str, Any]:
     own = {"classes": [asdict(entry) for entry in info.classes], "ignore_index": info.ignore_index}
+    own["has_background"] = info.has_background
     return {"description": info.name, "version": "1.0", "isdm": own}
 
 

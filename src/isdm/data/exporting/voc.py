@@ -14,6 +14,7 @@ from PIL import Image
 from isdm.data.dataset import IGNORE_INDEX, DatasetInfo
 from isdm.data.exporting.pairs import SHORT_NAMES, Decoded, Export, Item, put_image
 from isdm.data.image_files import write_png
+from isdm.data.label_tables import voc_colour
 from isdm.errors import DataError
 from isdm.files import write_text
 
@@ -25,13 +26,14 @@ detail.
 """
 
 MOST_OBJECTS = IGNORE_INDEX - 1
+VOC_COLOURS = np.array([voc_colour(index) for index in range(256)], np.uint8)
 
 
 def write(export: Export, folder: Path) -> list[str]:
     """Write all splits; gives what VOC cannot say, one sentence each."""
     info, notes = export.info, []
     _check_names(export)
-    palette = voc_colours()
+    palette = VOC_COLOURS.copy()
     own = np.array([entry.colour for entry in info.classes], np.uint8)
     if len({*map(tuple, own.tolist()), tuple(palette[IGNORE_INDEX].tolist())}) > info.num_classes:
         palette[: info.num_classes] = own
@@ -55,19 +57,9 @@ def _put(info: DatasetInfo, folder: Path, palette: NDArray[np.uint8], item: Item
     write_png(folder / "SegmentationClass" / f"{item.name}.png", _palette_picture(decoded.mask, palette))
     objects = _object_numbers(decoded, info)
     if objects is not None:
-        picture = _palette_picture(objects, voc_colours())
+        picture = _palette_picture(objects, VOC_COLOURS)
         write_png(folder / "SegmentationObject" / f"{item.name}.png", picture)
     return objects is None and decoded.instances is not None
-
-
-def voc_colours() -> NDArray[np.uint8]:
-    """VOC's own colours (256, 3): the bits of the id, dealt out in turn to red, green and blue, highest first."""
-    ids = np.arange(256)
-    colours = np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        source, channel = divmod(bit, 3)
-        colours[:, channel] |= ((ids >> bit & 1) << (7 - source)).astype(np.uint8)
-    return colours
 
 
 def _check_names(export: Export) -> None:

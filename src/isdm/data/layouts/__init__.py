@@ -8,6 +8,7 @@ A layout module has
 and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source.
 """
 
+import os
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -17,6 +18,7 @@ from types import ModuleType
 
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source
+from isdm.data.listing import led_out
 from isdm.errors import ConfigError, DataError
 
 
@@ -41,7 +43,7 @@ def read_source(config: DataConfig) -> tuple[str, Source]:
     if config.layout not in ("auto", *layouts()):
         raise ConfigError(f"layout = {config.layout!r} is unknown; choose auto, {', '.join(layouts())}.")
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the folder that holds the images and masks.")
+        raise DataError(f"{folder} is not a folder; give the folder or archive with the images and masks.")
     name = config.layout if config.layout != "auto" else recognised(folder)
     source = _without_links_out(folder, layouts()[name].read(folder, config))
     if not source.pairs:
@@ -52,16 +54,13 @@ def read_source(config: DataConfig) -> tuple[str, Source]:
 
 def _without_links_out(folder: Path, source: Source) -> Source:
     """Leave out pairs with a file that a link takes out of the source, and name each such file."""
-    root = folder.resolve()
+    limit = os.path.realpath(folder)
     problems: list[str] = []
     pairs = []
     for pair in source.pairs:
         files = (pair.image, pair.mask, pair.instances, *pair.more_files)
-        outside = [path for path in files if path is not None and not path.resolve().is_relative_to(root)]
-        problems += [
-            f"{path} is a link out of the source, to {path.resolve()}; copy the file into the source"
-            for path in outside
-        ]
+        outside = [line for path in files if path is not None and (line := led_out(path, limit)) is not None]
+        problems += outside
         if not outside:
             pairs.append(pair)
     return replace(source, pairs=pairs, problems=[*source.problems, *dict.fromkeys(problems)]) if problems else source

@@ -17,14 +17,13 @@ from functools import partial
 from pathlib import Path
 
 from isdm.config import DataConfig
-from isdm.data.annotated_shapes import file_inside, head, is_file, unique_stems
 from isdm.data.coco_classes import CocoClasses, find_classes
 from isdm.data.coco_json import CocoFile, CocoImage, read_coco
 from isdm.data.coco_regions import Drawing, load_drawings
 from isdm.data.dataset import IGNORE_INDEX, Split
-from isdm.data.layouts.folders import SPLIT_FOLDERS
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair
+from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside
 from isdm.data.recipes import kept_categories
+from isdm.data.tree_files import head, is_file, unique_stems
 from isdm.errors import DataError
 
 ANNOTATION_FOLDERS = ("annotations", "annotation")
@@ -37,7 +36,7 @@ _OTHER_TASKS = re.compile(r"(captions|panoptic|image_info|person_keypoints)(_|$)
 _LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _KEYS = re.compile(rb'"(file_name|image_id|category_id|supercategory)"\s*:')
 _ROBOFLOW_STEM = re.compile(r"(.+)\.rf\.[0-9A-Za-z]{8,}")
-_SPLIT_WORDS: dict[str, Split] = {**SPLIT_FOLDERS, "trainval": "train"}
+_SPLIT_WORDS: dict[str, Split] = {**SPLIT_NAMES, "trainval": "train"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,9 @@ def read(source: Path, config: DataConfig) -> Source:
         *split_notes,
         *_unlisted(entries),
     ]
-    return Source(classes.names, pairs, classes.colours, notes, problems=problems)
+    return Source(
+        classes.names, pairs, classes.colours, notes, problems=problems, has_background=classes.has_background
+    )
 
 
 def annotation_files(source: Path) -> list[Path]:
@@ -95,7 +96,7 @@ def annotation_files(source: Path) -> list[Path]:
         name = folder.name.lower()
         if name in ANNOTATION_FOLDERS:
             places.append(folder)
-        elif name in SPLIT_FOLDERS or is_file(folder / "_annotations.coco.json"):
+        elif name in SPLIT_NAMES or is_file(folder / "_annotations.coco.json"):
             places += [folder, *(folder / inner for inner in ANNOTATION_FOLDERS)]
     return [path for place in places for path in _annotation_files_in(place)]
 
@@ -130,7 +131,7 @@ def _read_files(source: Path, paths: Iterable[Path]) -> tuple[list[CocoFile], li
     problems: list[str] = []
     for path in paths:
         try:
-            file_inside(source, path.relative_to(source).as_posix(), path)
+            inside(source, path.relative_to(source).as_posix(), path)
             files.append(read_coco(path))
         except DataError as error:
             problems.append(str(error))
@@ -185,7 +186,7 @@ def _image_path(source: Path, name: str, folders: Iterable[Path], told_by: Path)
     outside: DataError | None = None
     for folder in folders:
         try:
-            path = file_inside(source, str(folder.relative_to(source) / name.replace("\\", "/")), told_by)
+            path = inside(source, str(folder.relative_to(source) / name.replace("\\", "/")), told_by)
         except DataError as error:
             outside = outside or error
             continue

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isdm.config import DataConfig
-from isdm.data.annotated_shapes import is_file, unique_stems
 from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.tree_files import is_file, unique_stems
 from isdm.errors import DataError
 
 OWN_FOLDERS = ("stuffthingmaps", "stuffthingmaps_trainval2017")
 SHARED_FOLDERS = ("annotations", ".")
 """Other tasks have such folders too: there the maps must be named as COCO names its photographs."""
 IMAGE_FOLDERS = ("images", ".")
-SPLIT_FOLDERS: dict[str, Split] = {"train2017": "train", "val2017": "validation"}
+SPLIT_NAMES: dict[str, Split] = {"train2017": "train", "val2017": "validation"}
 IMAGE_SUFFIXES = (".jpg", ".jpeg")
 DERIVED_ENDING = "_labelTrainIds"
 """mmsegmentation writes maps with other ids beside the published ones."""
@@ -114,7 +114,7 @@ def load_map(path: Path) -> MaskArray:
 def _roots(source: Path) -> list[_Root]:
     """The splits that have maps and photographs."""
     roots = []
-    for name, split in SPLIT_FOLDERS.items():
+    for name, split in SPLIT_NAMES.items():
         maps = next(_map_folders(source, name), None)
         photographs = next(
             (source / place / name for place in IMAGE_FOLDERS if any(_files(source / place / name, IMAGE_SUFFIXES))),
@@ -128,7 +128,7 @@ def _roots(source: Path) -> list[_Root]:
 def _halves(source: Path, roots: Sequence[_Root]) -> list[str]:
     """Splits that have a folder of maps but are not among `roots`."""
     whole = {root.maps.name for root in roots}
-    return [name for name in SPLIT_FOLDERS if name not in whole and any(_map_folders(source, name))]
+    return [name for name in SPLIT_NAMES if name not in whole and any(_map_folders(source, name))]
 
 
 def _map_folders(source: Path, name: str) -> Iterator[Path]:

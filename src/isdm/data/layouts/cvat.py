@@ -19,28 +19,11 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from isdm.config import DataConfig
-from isdm.data.annotated_shapes import (
-    Pixels,
-    Shape,
-    box,
-    check_size,
-    class_ids,
-    file_inside,
-    head,
-    is_file,
-    label_text,
-    left_out_note,
-    load_drawn,
-    number,
-    picture_size,
-    polygon,
-    shown,
-    split_of,
-    tried,
-    unique_stems,
-)
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, class_colours
+from isdm.data.annotated_shapes import Pixels, Shape, box, load_drawn, picture_size, polygon, tried
+from isdm.data.annotation_values import check_size, class_ids, label_text, number, shown
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, class_colours, inside
 from isdm.data.shapes import check_box, ellipse_pixels, run_pixels, turned_box_pixels
+from isdm.data.tree_files import head, is_file, left_out_note, split_of, unique_stems
 from isdm.errors import DataError
 
 ANNOTATIONS = "annotations.xml"
@@ -214,7 +197,7 @@ def _image(name: str, subset: str, path: Path, source: Path) -> Path:
         # A frame of a video is named without the suffix that its picture is saved with.
         suffixes = ["", *(form for suffix in sorted(IMAGE_SUFFIXES) for form in (suffix, suffix.upper()))]
         for suffix in suffixes[: 1 if Path(name).suffix else None]:
-            file = file_inside(source, f"{place}{suffix}", path)
+            file = inside(source, f"{place}{suffix}", path)
             if is_file(file):
                 return file
     raise DataError(

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from isdm.config import DataConfig, MaskReading
 from isdm.data.dataset import Split
 from isdm.data.image_files import read_picture
-from isdm.data.layouts.listing import link_out_of, listed_files
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair
+from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair
+from isdm.data.listing import link_out_of, listed_files
 from isdm.data.mask_rules import MaskRule, read_class_table, rule_and_problems
 from isdm.errors import DataError
 from isdm.parallel import in_threads
@@ -30,14 +30,6 @@ INSTANCE_FOLDER = "instances"
 MASK_ENDINGS = ("", "_mask", "-mask", "_label", "_gt", "_seg", "_segmentation")
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 GENERIC = True
-SPLIT_FOLDERS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 class Root(NamedTuple):
@@ -208,7 +200,7 @@ def _roots(source: Path) -> list[Root]:
         return [own]
     roots: list[Root] = []
     for name, entry in _folders(source, source).items():
-        split = SPLIT_FOLDERS.get(name)
+        split = SPLIT_NAMES.get(name)
         root = _root(entry, source, split) if split is not None else None
         if root is not None:
             roots.append(root)
@@ -224,7 +216,7 @@ def _root(folder: Path, source: Path, split: Split | None) -> Root | None:
 
 def _folders(folder: Path, source: Path) -> dict[str, Path]:
     """The folders in a folder by their names in small letters."""
-    known: Callable[[str], bool] = {*IMAGE_FOLDERS, *MASK_FOLDERS, INSTANCE_FOLDER, *SPLIT_FOLDERS}.__contains__
+    known: Callable[[str], bool] = {*IMAGE_FOLDERS, *MASK_FOLDERS, INSTANCE_FOLDER, *SPLIT_NAMES}.__contains__
     try:
         found = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
     except OSError as error:

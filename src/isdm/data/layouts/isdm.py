@@ -25,4 +25,11 @@ def read(source: Path, config: DataConfig) -> Source:
     names = tuple(entry.name for entry in dataset.info.classes)
     colours = tuple(entry.colour for entry in dataset.info.classes)
     note = f"classes and splits are those of {source.name}/dataset.json"
-    return Source(names, pairs, colours, [note], used_bits=16 if dataset.info.bit_depth == 16 else None)
+    return Source(
+        names,
+        pairs,
+        colours,
+        [note],
+        used_bits=16 if dataset.info.bit_depth == 16 else None,
+        has_background=dataset.info.has_background,
+    )

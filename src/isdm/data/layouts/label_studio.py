@@ -18,32 +18,14 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from isdm.config import DataConfig
-from isdm.data.annotated_shapes import (
-    Pixels,
-    Shape,
-    bitmap,
-    box,
-    check_size,
-    class_ids,
-    declared_labels,
-    file_inside,
-    head,
-    label_text,
-    left_out_note,
-    load_drawn,
-    number,
-    picture_size,
-    point_list,
-    polygon,
-    read_export,
-    shown,
-    tried,
-    unique_stems,
-)
+from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, picture_size, polygon, tried
+from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, number, point_list, shown
 from isdm.data.label_studio_rle import brush_pixels, check_brush
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, inside
 from isdm.data.shapes import ellipse_pixels, turned_box_pixels
+from isdm.data.tree_files import head, left_out_note, unique_stems
 from isdm.errors import DataError
+from isdm.files import read_json
 
 CLASS_FILES = ("classes.txt", "labels.txt")
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
@@ -148,7 +130,7 @@ def _looks_exported(start: bytes) -> bool:
 
 def _tasks(export: Path, counts: Counter[str], problems: list[str]) -> Iterator[Task]:
     """The tasks of an export that have an annotation; the annotation is chosen as the module says."""
-    entries = read_export(export)
+    entries = read_json(export)
     if not isinstance(entries, list):
         raise DataError(f"{export} holds {shown(entries)}; Label Studio writes a list of tasks: export it again.")
     records: dict[tuple[str, str], list[tuple[tuple[str, int], Task]]] = {}
@@ -248,7 +230,7 @@ def _image(task: Task, source: Path, images: Mapping[str, list[Path]], export: P
     if len(found) != 1:
         remedy = "rename them" if found else "put it there, such as into images/"
         raise DataError(f"{task.where}: {source} has {len(found)} images {shown(name)}, not one; {remedy}")
-    return file_inside(source, found[0].relative_to(source).as_posix(), export)
+    return inside(source, found[0].relative_to(source).as_posix(), export)
 
 
 def _common_tail(one: tuple[str, ...], other: tuple[str, ...]) -> int:

@@ -16,34 +16,15 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from isdm.config import DataConfig
-from isdm.data.annotated_shapes import (
-    Pixels,
-    Shape,
-    bitmap,
-    box,
-    check_size,
-    class_ids,
-    declared_labels,
-    file_inside,
-    first_files,
-    head,
-    is_file,
-    label_text,
-    left_out_note,
-    load_drawn,
-    picture_size,
-    point_list,
-    polygon,
-    read_export,
-    shown,
-    split_of,
-    unique_stems,
-)
+from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, picture_size, polygon
+from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, point_list, shown
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, inside
 from isdm.data.shapes import BoolArray, check_inside, line_pixels
+from isdm.data.tree_files import first_files, head, is_file, left_out_note, split_of, unique_stems
 from isdm.errors import DataError
+from isdm.files import read_json
 
 IGNORE_LABEL = "__ignore__"
 LABEL_FILES = ("labels.txt", "classes.txt")
@@ -87,8 +68,8 @@ def read(source: Path, config: DataConfig) -> Source:
         if any(part.startswith(".") for part in path.relative_to(source).parts):
             continue
         try:
-            file_inside(source, path.relative_to(source).as_posix(), source)
-            data = read_export(path)
+            inside(source, path.relative_to(source).as_posix(), source)
+            data = read_json(path)
             if not isinstance(data, dict) or not {"shapes", "imagePath"} & data.keys():
                 others.append(path.name)
                 continue
@@ -126,7 +107,7 @@ def read(source: Path, config: DataConfig) -> Source:
 
 def load_mask(path: Path, source: Path, ids: Mapping[str, int]) -> MaskArray:
     """Draw the shapes of a JSON file; it is read anew, for it may hold the image too and be large."""
-    annotated, wrong = _annotated(path, read_export(path), source, None)
+    annotated, wrong = _annotated(path, read_json(path), source, None)
     if wrong:
         raise DataError(wrong[0])
     return load_drawn(annotated.shapes, ids, annotated.size, str(path))
@@ -174,7 +155,7 @@ def _image(path: Path, data: Mapping[str, Any], source: Path) -> tuple[Path, boo
     try:
         if PureWindowsPath(name).drive:
             raise DataError(name)
-        image = file_inside(source, posixpath.join(relative, name.replace("\\", "/")) if name.strip() else "", path)
+        image = inside(source, posixpath.join(relative, name.replace("\\", "/")) if name.strip() else "", path)
     except DataError:
         raise DataError(
             f"{path}: imagePath {shown(name)} leads out of {source}; put the image beside the JSON file"
@@ -183,7 +164,7 @@ def _image(path: Path, data: Mapping[str, Any], source: Path) -> tuple[Path, boo
         return image, False
     beside = [other for other in _beside(path) if is_file(other)]
     if len(beside) == 1:
-        return file_inside(source, beside[0].relative_to(source).as_posix(), path), True
+        return inside(source, beside[0].relative_to(source).as_posix(), path), True
     remedy = "put it there"
     if data.get("imageData"):
         remedy = "the JSON file holds a copy in imageData: save that there (labelme_export_json does)"

@@ -1,5 +1,6 @@
 """What a layout finds in a source tree."""
 
+import colorsys
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +10,18 @@ from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
 from isdm.errors import DataError
 
+GOLDEN_SECTION = 0.61803398875
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""What folders, lists and files of splits are called."""
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; black is the background.
 _COLOURS = (
@@ -72,28 +84,35 @@ class Source:
 
 
 def class_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours for `count` classes: distinct first, then repeated darker."""
-    colours = []
-    for index in range(count):
-        turn, place = divmod(max(index - 1, 0), len(_COLOURS) - 1)
-        red, green, blue = _COLOURS[0] if index == 0 else _COLOURS[place + 1]
-        dim = 0.75**turn
-        colours.append((int(red * dim), int(green * dim), int(blue * dim)))
-    return tuple(colours)
+    """Colours for `count` classes: distinct to everybody first, then as far apart in hue as their number allows."""
+    more = (_far_hue(index) for index in range(count - len(_COLOURS)))
+    return (*_COLOURS[:count], *more)
+
+
+def _far_hue(index: int) -> tuple[int, int, int]:
+    """Bright and full colours whose hues advance by the golden section: neighbours differ, and none comes twice."""
+    value, saturation = ((0.95, 0.75), (0.7, 0.9), (0.9, 0.45))[index % 3]
+    red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_SECTION % 1, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def inside(folder: Path, name: str, told_by: Path) -> Path:
-    """The file that `told_by` (an annotation file) calls `name`, which must lie in `folder`.
+    """The file that `told_by` (an annotation file) calls `name`, as a path below `folder`; it need not exist.
 
     Raises:
-        DataError: `name` is empty, absolute or leads out of `folder`, by itself or by a link.
+        DataError: `name` is empty, no name at all, or leads out of `folder`, by itself or by a link.
     """
-    path = folder / name.replace("\\", "/")
-    if not name.strip() or "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        path = folder / os.path.normpath(name.replace("\\", "/"))
+        below = path.resolve().relative_to(folder.resolve()) if name.strip() else None
+    except (OSError, ValueError, RuntimeError):  # outside; too long; no text; links in a circle
+        below = None
+    if below is None:
         raise DataError(
-            f"{told_by} names the file {name!r}, which lies outside {folder}; put it there and name it so."
+            f"{told_by} names the file {name[:80]!r}, which lies outside {folder} or cannot be a file; put it there "
+            f"and name it so."
         )
-    return path
+    return folder / below if Path(name).is_absolute() else path
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.image_files import image_header
-from isdm.data.layouts.source import Source, SourcePair, image_files
-from isdm.data.tree_files import all_different, check_inside, is_folder, subfolders, text_lines
+from isdm.data.layouts.source import SPLIT_NAMES, Source, SourcePair, image_files, inside
+from isdm.data.tree_files import all_different, is_folder, subfolders, text_lines
 from isdm.data.voc_labels import (
     COLOUR_MODES,
     PUBLISHED,
@@ -31,14 +31,6 @@ from isdm.errors import DataError
 
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 DEVKIT = "VOCdevkit"
-SPLIT_LISTS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 class Found(NamedTuple):
@@ -134,7 +126,7 @@ def _from_lists(lists: list[Path], problems: list[str]) -> list[Listed]:
     """Each name once, in the lists' order; a name in two splits' lists is a problem."""
     found: dict[str, list[Listed]] = {}
     for path in lists:
-        split = SPLIT_LISTS.get(path.stem.lower())
+        split = SPLIT_NAMES.get(path.stem.lower())
         for line in text_lines(path):
             name = line[1:-1] if len(line) > 2 and line[0] == line[-1] == '"' else line  # CVAT quotes blanks
             if name:
@@ -166,10 +158,10 @@ def _partners(files: Found, entry: Listed) -> tuple[Path, Path]:
         DataError: one is missing, or lies outside its folder, or there are two images.
     """
     images, masks = files.root / IMAGES, files.root / MASKS
-    check_inside(images, entry.name, entry.told_by)
+    inside(images, entry.name, entry.told_by)
     found, mask = files.images.get(entry.name, []), files.masks.get(entry.name)
     for path, folder in [*((path, images) for path in found), *([(mask, masks)] if mask else [])]:
-        check_inside(folder, path.relative_to(folder).as_posix(), entry.told_by)
+        inside(folder, path.relative_to(folder).as_posix(), entry.told_by)
     if not found:
         raise DataError(f"{entry.told_by} names {entry.name!r} but there is no {images / entry.name}.jpg; add it")
     if len(found) > 1:

@@ -15,25 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from isdm.config import DataConfig
-from isdm.data.annotated_shapes import (
-    Shape,
-    class_ids,
-    file_inside,
-    first_files,
-    head,
-    is_file,
-    left_out_note,
-    load_drawn,
-    picture_size,
-    polygon,
-    read_lines,
-    shown,
-    unique_stems,
-)
+from isdm.data.annotated_shapes import Shape, load_drawn, picture_size, polygon
+from isdm.data.annotation_values import class_ids, shown
 from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
-from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.layouts.source import Source, SourcePair, inside
 from isdm.data.shapes import TOLERANCE_PX
+from isdm.data.tree_files import first_files, head, is_file, left_out_note, text_lines, unique_stems
 from isdm.data.yolo_tree import CLASSES, IMAGES, find_images, read_settings, settings_files
 from isdm.errors import DataError
 
@@ -114,9 +102,9 @@ def _shapes(
     """The outlines of a label file, none where there is no such file, and a line for each that is wrong."""
     if not is_file(file):
         return [], []
-    file_inside(source, file.relative_to(source).as_posix(), source)
+    inside(source, file.relative_to(source).as_posix(), source)
     shapes, wrong = [], []
-    for index, line in enumerate(read_lines(file), start=1):
+    for index, line in enumerate(text_lines(file), start=1):
         values = line.split()
         if values:
             try:

@@ -177,7 +177,6 @@ class Totals:
         """The same of each packed colour that a mask or its palette has."""
         self.too_many_colours = False
         self.alpha = np.zeros(256, np.int64)
-        self.num_with_alpha = 0
         self.alpha_alone = True
         """What is not transparent has one colour in all masks, so that the transparency alone is the mask."""
         self.transparency_means_something = False
@@ -244,7 +243,6 @@ class Totals:
             self.alpha_alone = False
             return
         self.alpha += one.alpha
-        self.num_with_alpha += 1
         visible = colours_of(one)[one.counts[0] > one.counts[2]]
         if len(visible):
             self._visible_colour = int(visible[0]) if self._visible_colour is None else self._visible_colour

@@ -54,7 +54,7 @@ def link_out_of(path: Path, within: Path) -> str | None:
     """A line for a link that leads out of the folder `within`; None for anything else."""
     if not path.is_symlink():
         return None
-    return _led_out(path, os.path.realpath(within))
+    return led_out(path, os.path.realpath(within))
 
 
 def _refusal(path: Path, limit: str) -> str | None:
@@ -64,7 +64,7 @@ def _refusal(path: Path, limit: str) -> str | None:
         if stat.S_ISREG(mode):
             return None
         if stat.S_ISLNK(mode):
-            out = _led_out(path, limit)
+            out = led_out(path, limit)
             if out is not None:
                 return out
             mode = path.stat().st_mode
@@ -75,7 +75,8 @@ def _refusal(path: Path, limit: str) -> str | None:
     return None if stat.S_ISREG(mode) else f"{path} is no file; remove it, or give it another extension"
 
 
-def _led_out(path: Path, limit: str) -> str | None:
+def led_out(path: Path, limit: str) -> str | None:
+    """A line for a path that links take out of the real folder `limit`; None for one that stays."""
     target = os.path.realpath(path)
     if target == limit or target.startswith(limit.rstrip(os.sep) + os.sep):
         return None
