@@ -66,7 +66,7 @@ def test_a_link_out_of_a_tar_is_refused(tmp_path: Path) -> None:
         member = tarfile.TarInfo("images")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc"
         tar.addfile(member)
-    with pytest.raises(DataError, match="must not be unpacked .*; pack it again without that"):
+    with pytest.raises(DataError, match=r"must not be unpacked .*; pack it again without that"):
         import_dataset(build(DataConfig, {"source": path}), tmp_path / "out")
 
 

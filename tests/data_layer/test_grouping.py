@@ -53,6 +53,10 @@ def test_without_looking_they_are_parted_and_the_check_names_them(scenes: Path) 
         check_dataset(dataset)
 
 
+def test_twins_within_one_split_leak_nothing(scenes: Path) -> None:
+    assert check_dataset(imported(scenes, near_duplicates=False, test=0, validation=0)) == 36
+
+
 def test_a_split_by_image_is_checked_without_complaint_but_said(
     scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from imported import NO_SPLIT, Noise, Put, imported, loaded, names
+from isdm.config import DataConfig, build
 from isdm.data.dataset import SegmentationDataset
+from isdm.data.importing import import_dataset
 from isdm.errors import ConfigError
 
 
@@ -150,3 +152,21 @@ def test_merged_classes_can_be_kept_alone(four_classes: Path) -> None:
 def test_an_unknown_class_lists_the_known_ones(four_classes: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="'mold' is unknown; the source has mould, blemish, stain"):
         imported(four_classes, **options)
+
+
+def test_what_is_not_chosen_becomes_a_background_where_there_was_none(tmp_path: Path, put: Put, noise: Noise) -> None:
+    """Cityscapes has no background: road is a class like the others, until others are left out."""
+    for index in range(3):
+        name = f"aachen/aachen_{index:06d}_000019"
+        put(f"source/leftImg8bit/train/{name}_leftImg8bit.png", noise(index, 4, 4, 3))
+        labels = np.array([7, 26, 24, 0])[:, None].repeat(4, axis=1)
+        put(f"source/gtFine/train/{name}_gtFine_labelIds.png", labels)
+    whole = imported(tmp_path / "source", **NO_SPLIT)
+    assert not whole.info.has_background
+    assert names(whole)[0] == "road"
+    assert {tuple(mask[:, 0]) for _, mask in loaded(whole).values()} == {(0, 13, 11, 255)}
+    options = build(DataConfig, {"source": tmp_path / "source", "classes": ["car", "road"], **NO_SPLIT})
+    some = import_dataset(options, tmp_path / "some")
+    assert some.info.has_background
+    assert names(some) == ["background", "road", "car"]
+    assert {tuple(mask[:, 0]) for _, mask in loaded(some).values()} == {(1, 2, 0, 255)}

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from isdm.data import splits
 from isdm.data.dataset import SPLITS
 from isdm.data.splits import grouped_split, split_sizes
 from isdm.errors import ConfigError
@@ -134,3 +135,22 @@ def test_sizes_are_shares_or_numbers(
 def test_a_split_without_training_images_is_refused(test: float, validation: float) -> None:
     with pytest.raises(ConfigError, match=f"test = {test} and validation = {validation} leave no training"):
         split_sizes(10, test, validation)
+
+
+def test_the_largest_groups_are_placed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is large fits nowhere in the end; small groups fill what is left."""
+    monkeypatch.setattr(splits, "ATTEMPTS", 0)
+    groups = [name for name, size in (("a", 1), ("b", 2), ("c", 5), ("d", 2)) for _ in range(size)]
+    parts = dict(zip(groups, splits.grouped_parts(groups, np.ones((10, 1), np.int64), [5, 5], 0), strict=True))
+    assert parts["a"] == parts["b"] == parts["d"] != parts["c"]
+
+
+def test_pixels_are_spread_where_images_alone_would_not_do_it() -> None:
+    """Every image shows the class; a quarter of them hold nearly all of its pixels."""
+    pixels = np.array([[500, 100 if index % 4 == 0 else 1] for index in range(80)], np.int64)
+    groups = [str(index) for index in range(80)]
+    shares = []
+    for seed in range(5):
+        parts = np.array(splits.grouped_parts(groups, pixels, [48, 16, 16], seed))
+        shares.append([pixels[parts == part, 1].sum() / pixels[:, 1].sum() for part in range(3)])
+    np.testing.assert_allclose(np.mean(shares, axis=0), [0.6, 0.2, 0.2], atol=0.06)

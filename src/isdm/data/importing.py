@@ -144,9 +144,9 @@ def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
 
 def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: str, work: Path) -> list[str]:
     """Make the dataset in `work`; returns the sentences that say what was done."""
-    images, unreadable = image_rule(source)
-    if isinstance(images, DataError):
-        raise DataError(_listed([*source.problems, *_double_names(source), *unreadable.values(), str(images)]))
+    images, unusable = image_rule(source)
+    if images is None:
+        raise DataError(_listed([*source.problems, *_double_names(source), *unusable]))
     info = DatasetInfo(
         work.name, classes.classes, images.channels, images.bit_depth, has_background=classes.has_background
     )
@@ -155,7 +155,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     preparation = Preparation(
         config, images, info, declared_info(source.class_names), classes.table, has_instances, pool
     )
-    prepared, thumbnails = prepare_all(source.pairs, preparation, unreadable)
+    prepared, thumbnails = prepare_all(source.pairs, preparation)
     problems = [*source.problems, *_double_names(source), *(record.problem for record in prepared if record.problem)]
     problems = list(dict.fromkeys(problems))
     if problems and not config.skip_bad:

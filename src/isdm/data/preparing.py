@@ -80,23 +80,23 @@ class Preparation:
     pool: Path
 
 
-def image_rule(source: Source) -> tuple[ImageRule | DataError, dict[int, str]]:
+def image_rule(source: Source) -> tuple[ImageRule | None, list[str]]:
     """How to read the images, found from their headers and, where those do not tell, from their pixels.
 
     Returns:
-        The rule, or why there is none, and a problem for each pair (by position) whose image cannot be used.
+        The rule, or None and the problems: why there is none, and which images cannot be used.
     """
     facts = ImageFacts()
-    problems: dict[int, str] = {}
+    problems: list[str] = []
     looked_at = in_threads(partial(_look, facts), [pair.image for pair in source.pairs])
     count = len(source.pairs)
-    for index, problem in enumerate(track(looked_at, "Looking at images", total=count, unit="images")):
+    for problem in track(looked_at, "Looking at images", total=count, unit="images"):
         if problem:
-            problems[index] = problem
+            problems.append(problem)
     try:
-        return facts.rule(source.used_bits), problems
+        return facts.rule(source.used_bits), []
     except DataError as error:
-        return error, problems
+        return None, [*problems, str(error)]
 
 
 def _look(facts: ImageFacts, path: Path) -> str:
@@ -107,9 +107,7 @@ def _look(facts: ImageFacts, path: Path) -> str:
     return ""
 
 
-def prepare_all(
-    pairs: Sequence[SourcePair], preparation: Preparation, known_problems: dict[int, str]
-) -> tuple[list[Prepared], NDArray[np.uint8]]:
+def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[list[Prepared], NDArray[np.uint8]]:
     """Prepare every pair that an earlier run has not.
 
     Returns:
@@ -122,7 +120,6 @@ def prepare_all(
     thumbnails = _thumbnail_file(pool / "thumbnails.bin", len(pairs))
     notes = pool / "prepared.jsonl"
     done = {record.index: record for record in _noted(notes)}
-    done |= {index: Prepared(index, problem=problem) for index, problem in known_problems.items()}
     todo = [index for index in range(len(pairs)) if index not in done]
 
     def prepared(index: int) -> Prepared:
