@@ -1,6 +1,9 @@
 """Fixtures for all tests: no network, few threads, small data."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -43,6 +46,15 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> SegmentationDataset:
     write_fruit_source(folder / "source", num_fruits=12, num_views=2, size_px=32, seed=0)
     config = build(DataConfig, {"source": folder / "source", "group_by": r"(fruit\d+)"})
     return import_dataset(config, folder / "data")
+
+
+@pytest.fixture(scope="session")
+def aside_of_dead_process() -> Callable[[Path], Path]:
+    """Gives the temporary path that a process which no longer lives would have used for a file or folder."""
+    script = "from pathlib import Path\nfrom isdm.files import written_aside\nwith written_aside(Path('x')) as a:\n"
+    script += "    print(a.name.removesuffix('x'), flush=True)\n    import os; os._exit(0)"
+    named = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return lambda path: path.with_name(named.stdout.strip() + path.name)
 
 
 @pytest.fixture(autouse=True)

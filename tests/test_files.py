@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from isdm.files import (
     append_json_line,
     read_json,
     read_json_lines,
+    remove_abandoned,
     sha256_of_file,
     sha256_of_json,
     write_bytes,
@@ -171,3 +173,23 @@ def test_json_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert sha256_of_json({"a": 1, "b": [2]}) == sha256_of_json({"b": [2], "a": 1})
     assert sha256_of_json({"a": 1}) != sha256_of_json({"a": 2})
     assert sha256_of_json([1, 2]) != sha256_of_json([2, 1])
+
+
+def test_only_what_dead_processes_left_is_removed(
+    tmp_path: Path, aside_of_dead_process: Callable[[Path], Path]
+) -> None:
+    out = tmp_path / "out"
+    dead = [aside_of_dead_process(path) for path in (out, out / "deep" / "file", out / "with-dash")]
+    kept = [
+        aside_of_dead_process(tmp_path / "other-out"),  # another folder's
+        out / ".aside-import-out",  # an import's work, which goes on
+        out / f".aside-000000-{dead[0].name.split('-')[2]}-file",  # another host's
+        out / f"{'-'.join(dead[0].name.split('-')[:2])}-{os.getppid()}-file",  # of a living process
+    ]
+    for path in [*dead, *kept]:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "half").write_text("x")
+    remove_abandoned(out)
+    assert not [path for path in dead if path.exists()]
+    assert all((path / "half").exists() for path in kept)
+    remove_abandoned(tmp_path / "new")

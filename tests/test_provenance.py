@@ -1,6 +1,6 @@
 """A stage goes on in its own folder and refuses every other."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,18 @@ def test_seconds_are_those_of_the_last_finish(tmp_path: Path) -> None:
     assert record.seconds == 3.5
 
 
-def test_what_a_killed_write_left_does_not_bar_the_folder(tmp_path: Path) -> None:
-    (tmp_path / ".aside-123-provenance.json").write_text("{")
+def test_what_a_killed_write_left_does_not_bar_the_folder_and_goes(
+    tmp_path: Path, aside_of_dead_process: Callable[[Path], Path]
+) -> None:
+    left = aside_of_dead_process(tmp_path / "provenance.json")
+    left.write_text("{")
     assert begin(tmp_path) == "new"
+    assert not left.exists()
+    deeper = aside_of_dead_process(tmp_path / "training" / "state.pt")
+    deeper.parent.mkdir()
+    deeper.write_text("half")
+    assert begin(tmp_path) == "unfinished"
+    assert not deeper.exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ one under the final name, never a part of one.
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +20,19 @@ import yaml
 from isdm.errors import DataError
 
 ASIDE_MARK = ".aside-"
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_OWNED_ASIDE = re.compile(rf"{re.escape(ASIDE_MARK)}([0-9a-f]{{6}})-(\d+)-(.+)", re.DOTALL)
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success move it there durably, on failure remove it.
 
-    The name carries the process id, so two processes never write the same temporary file.
+    The name carries host and process id, so two processes never write the same temporary file, and
+    `remove_abandoned` knows what a killed one left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{ASIDE_MARK}{os.getpid()}-{path.name}")
+    aside = path.with_name(f"{ASIDE_MARK}{_HOST}-{os.getpid()}-{path.name}")
     try:
         yield aside
         _fsync(aside)
@@ -38,6 +43,34 @@ def written_aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside)
         else:
             aside.unlink(missing_ok=True)
+
+
+def remove_abandoned(out: Path) -> None:
+    """Remove what killed processes of this host left half-written in the folder `out`, and as `out` beside it.
+
+    To be called before this process writes there. Files of other hosts stay: whether those live is not known here.
+    """
+    beside = [path for path in out.parent.glob(f"{ASIDE_MARK}*") if path.name.endswith(f"-{out.name}")]
+    for path in [*out.rglob(f"{ASIDE_MARK}*"), *beside]:
+        found = _OWNED_ASIDE.fullmatch(path.name)
+        if found is None or found[1] != _HOST or (path in beside and found[3] != out.name):
+            continue
+        if int(found[2]) != os.getpid() and _is_running(int(found[2])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _fsync(path: Path) -> None:

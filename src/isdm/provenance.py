@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isdm.errors import OutputError
-from isdm.files import ASIDE_MARK, read_json, write_json
+from isdm.files import ASIDE_MARK, read_json, remove_abandoned, write_json
 from isdm.version import __version__
 
 FILE_NAME = "provenance.json"
@@ -64,6 +64,7 @@ def begin(
     """
     new = Provenance(stage, dict(config), dict(inputs))
     check(folder, stage, config, inputs, may_change=may_change)
+    remove_abandoned(folder)
     old = read(folder)
     if old is None:
         folder.mkdir(parents=True, exist_ok=True)

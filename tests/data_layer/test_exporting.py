@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -138,8 +139,10 @@ def test_a_broken_pair_is_named_and_leaves_nothing(dataset: SegmentationDataset,
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_a_killed_export_left_is_removed(dataset: SegmentationDataset, layout: str) -> None:
-    stale = dataset.folder.parent / f".aside-1-{layout}" / "train"
+def test_what_a_killed_export_left_is_removed(
+    dataset: SegmentationDataset, layout: str, aside_of_dead_process: Callable[[Path], Path]
+) -> None:
+    stale = aside_of_dead_process(dataset.folder.parent / layout) / "train"
     stale.mkdir(parents=True)
     (stale / "half.png").write_bytes(b"")
     out = export(dataset, layout)

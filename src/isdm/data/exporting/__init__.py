@@ -7,7 +7,6 @@ thing that the format cannot say, and `ABOUT`, what the folder's README.txt expl
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from isdm.data.dataset import SegmentationDataset, Split
 from isdm.data.exporting import coco, isdm, mmseg, ultralytics, voc
 from isdm.data.exporting.pairs import Export, Item, named_pairs
 from isdm.errors import DataError, OutputError
-from isdm.files import ASIDE_MARK, sha256_of_json, write_text, written_aside
+from isdm.files import remove_abandoned, sha256_of_json, write_text, written_aside
 from isdm.progress import say
 
 _COMPANIONS = """\
@@ -75,7 +74,7 @@ def export_dataset(config: ExportConfig, out: Path) -> None:
         _check_class_names(dataset)
     counts = {split: len(of_split) for split, of_split in items.items()}
     info = replace(dataset.info, name=out.resolve().name, split=_own_split(dataset) | counts)
-    _remove_stale_asides(out)
+    remove_abandoned(out)
     with written_aside(out) as aside:
         provenance.begin(aside, "data export", config.plain(), inputs)
         notes = chosen.write(Export(dataset, info, items), aside)
@@ -127,11 +126,3 @@ def _write_companions(folder: Path, about: str, notes: list[str], items: dict[Sp
     write_text(folder / "pairs.jsonl", "".join(f"{line}\n" for line in lines))
     losses = "".join(f"\n- {note}" for note in notes) or " nothing"
     write_text(folder / "README.txt", f"{about}\n{_COMPANIONS}\nNot as in the dataset:{losses}\n")
-
-
-def _remove_stale_asides(out: Path) -> None:
-    """Remove what a killed export to the same folder left beside it."""
-    for stale in out.parent.glob(f"{ASIDE_MARK}*"):
-        process_id, _, name = stale.name.removeprefix(ASIDE_MARK).partition("-")
-        if process_id.isdigit() and name == out.name and stale.is_dir():
-            shutil.rmtree(stale)
