@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -69,7 +70,9 @@ def command(*arguments: str | Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_run_killed_again_and_again_ends_with_the_same_result(experiment: Path, tmp_path: Path) -> None:
+def test_run_killed_again_and_again_ends_with_the_same_result(
+    experiment: Path, tmp_path: Path, aside_of_dead_process: Callable[[Path], Path]
+) -> None:
     undisturbed = command("run", experiment, "--out", tmp_path / "whole")
     text, _ = undisturbed.communicate(timeout=400)
     assert undisturbed.returncode == 0, text
@@ -81,6 +84,8 @@ def test_run_killed_again_and_again_ends_with_the_same_result(experiment: Path, 
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
+    (tmp_path / "killed").mkdir(exist_ok=True)
+    aside_of_dead_process(tmp_path / "killed" / "experiment.yaml").write_text("half")
     last = command("run", experiment, "--out", tmp_path / "killed")
     text, _ = last.communicate(timeout=400)
     assert last.returncode == 0, text

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from isdm.config import ExperimentConfig, build, merged, read_yaml, with_preset
-from isdm.files import write_yaml
+from isdm.files import remove_abandoned, write_yaml
 from isdm.progress import say
 
 _SEEDED = ("data", "train", "finetune", "sample", "audit", "evaluate")
@@ -57,6 +57,7 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     from isdm.synthesis.generate import sample
     from isdm.training.diffusion import finetune, train
 
+    remove_abandoned(out)
     dataset = import_dataset(config.data, out / "data")
     check_grid(config, len(dataset.require("train")))
     check_encoders(config)
