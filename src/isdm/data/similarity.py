@@ -45,7 +45,10 @@ def thumbnail(picture: ImageArray) -> NDArray[np.uint8]:
     """
     if min(picture.shape[:2]) < SMALLEST_PX:
         return np.zeros((SIDE_PX, SIDE_PX), np.uint8)
-    grey = picture.mean(axis=2, dtype=np.float32)
+    grey = picture[:, :, 0].astype(np.float32)
+    for channel in range(1, picture.shape[2]):  # several times faster than the mean over so short an axis
+        grey += picture[:, :, channel]
+    grey /= picture.shape[2]
     if picture.dtype == np.uint16:  # few of the 16 bits may be used
         grey *= 255 / max(float(grey.max()), 1.0)
     small = Image.fromarray(grey).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
