@@ -193,3 +193,11 @@ def test_only_what_dead_processes_left_is_removed(
     assert not [path for path in dead if path.exists()]
     assert all((path / "half").exists() for path in kept)
     remove_abandoned(tmp_path / "new")
+
+
+def test_a_name_as_long_as_file_systems_allow_is_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{251 * 'x'}.png"
+    with written_aside(path) as aside:
+        assert aside.suffix == ".png", "libraries choose the format by it"
+        aside.write_text("new")
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

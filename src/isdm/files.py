@@ -7,7 +7,6 @@ one under the final name, never a part of one.
 import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +19,9 @@ import yaml
 from isdm.errors import DataError
 
 ASIDE_MARK = ".aside-"
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
-_OWNED_ASIDE = re.compile(rf"{re.escape(ASIDE_MARK)}([0-9a-f]{{6}})-(\d+)-(.+)", re.DOTALL)
+_OWN_MARK = f"{ASIDE_MARK}{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]}-"
+_LONGEST_TAIL_BYTES = 200
+"""Of the 255 that file systems allow a name; the rest is for the mark, the host and the process."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     `remove_abandoned` knows what a killed one left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{ASIDE_MARK}{_HOST}-{os.getpid()}-{path.name}")
+    aside = path.with_name(f"{_OWN_MARK}{os.getpid()}-{_aside_tail(path)}")
     try:
         yield aside
         _fsync(aside)
@@ -45,22 +45,32 @@ def written_aside(path: Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
+def _aside_tail(path: Path) -> str:
+    """The final name, or a hash of one too long to be lengthened."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= _LONGEST_TAIL_BYTES else hashlib.sha256(name).hexdigest()[:16] + path.suffix[:20]
+
+
 def remove_abandoned(out: Path) -> None:
     """Remove what killed processes of this host left half-written in the folder `out`, and as `out` beside it.
 
     To be called before this process writes there. Files of other hosts stay: whether those live is not known here.
     """
-    beside = [path for path in out.parent.glob(f"{ASIDE_MARK}*") if path.name.endswith(f"-{out.name}")]
-    for path in [*out.rglob(f"{ASIDE_MARK}*"), *beside]:
-        found = _OWNED_ASIDE.fullmatch(path.name)
-        if found is None or found[1] != _HOST or (path in beside and found[3] != out.name):
-            continue
-        if int(found[2]) != os.getpid() and _is_running(int(found[2])):
+    beside = [path for path in out.parent.glob(f"{_OWN_MARK}*") if _owner(path)[1] == _aside_tail(out)]
+    for path in [*out.rglob(f"{_OWN_MARK}*"), *beside]:
+        process_id, _ = _owner(path)
+        if process_id != os.getpid() and _is_running(process_id):
             continue
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _owner(aside: Path) -> tuple[int, str]:
+    """The process that made a temporary file, and the tail of its name (see `written_aside`)."""
+    process_id, _, tail = aside.name.removeprefix(_OWN_MARK).partition("-")
+    return int(process_id), tail
 
 
 def _is_running(process_id: int) -> bool:
