@@ -5,9 +5,9 @@ A field's description says what it does and its range; the command line shows th
 
 from isdm.config.base import Seconds, Size, StageConfig, parse_duration, parse_size
 from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
+from isdm.config.segmenter import SegmenterConfig
 from isdm.config.stages import (
     Arm,
-    AuditConfig,
     Count,
     DataConfig,
     EvaluateConfig,
@@ -16,11 +16,17 @@ from isdm.config.stages import (
     ExportLayout,
     Fit,
     MaskReading,
-    Masks,
     Protocol,
+)
+from isdm.config.synthesis import (
+    AuditConfig,
+    Background,
+    Balance,
+    Criterion,
+    Masks,
     SampleConfig,
     Sampler,
-    SegmenterConfig,
+    SelectConfig,
     Timesteps,
 )
 from isdm.config.training import (
@@ -37,8 +43,11 @@ from isdm.config.training import (
 __all__ = [
     "Arm",
     "AuditConfig",
+    "Background",
+    "Balance",
     "Compile",
     "Count",
+    "Criterion",
     "DataConfig",
     "EvaluateConfig",
     "ExperimentConfig",
@@ -56,6 +65,7 @@ __all__ = [
     "Sampler",
     "Seconds",
     "SegmenterConfig",
+    "SelectConfig",
     "Size",
     "StageConfig",
     "Timesteps",

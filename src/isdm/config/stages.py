@@ -1,4 +1,4 @@
-"""Options of the other stages, and of an experiment file that holds all of them."""
+"""Options of import, export and study, and of an experiment file that holds those of all stages."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -6,13 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from isdm.config.base import Size, StageConfig, contradiction
-from isdm.config.training import Compile, FinetuneConfig, TrainConfig
+from isdm.config.segmenter import SegmenterConfig
+from isdm.config.synthesis import AuditConfig, SampleConfig, SelectConfig
+from isdm.config.training import FinetuneConfig, TrainConfig
 
 Fit = Literal["stretch", "pad", "crop", "tile"]
 MaskReading = Literal["auto", "ids", "binary", "colours", "instances", "alpha", "one-hot"]
-Sampler = Literal["ddpm", "ddim", "dpmsolver++", "dpmsolver++-sde", "unipc"]
-Timesteps = Literal["respaced", "rescaled"]
-Masks = Literal["real", "augmented"]
 Protocol = Literal["paper", "equal-steps"]
 Arm = Literal["plain", "augmented", "duplicated"]
 Count = int | Literal["all", "equal"]
@@ -99,82 +98,6 @@ class ExportConfig(StageConfig):
     """The form to write: isdm, coco, voc, ultralytics or mmseg."""
 
 
-class SampleConfig(StageConfig):
-    """Sampling a synthetic dataset."""
-
-    num_samples: int = Field(1000, ge=1)
-    """Number of synthetic pairs."""
-    sampler: Sampler = "ddpm"
-    """The method that walks from noise to image."""
-    steps: int = Field(300, ge=1, le=1000)
-    """Sampling steps, one or (with guidance) two passes through the network each."""
-    timesteps: Timesteps = "respaced"
-    """`respaced` keeps a subset of the trained timesteps; `rescaled` does as the paper's code did."""
-    guidance: float = Field(1.5, ge=0)
-    """Classifier-free guidance scale; 1 is off."""
-    guidance_interval: tuple[float, float] = (0.0, 1000.0)
-    """Guide only while t (0 clean, 1000 noise) lies within; elsewhere one pass is made instead of two."""
-    masks: Masks = "real"
-    """Where the masks come from: the training masks, or those flipped, turned, scaled and moved."""
-    batch_size: int = Field(16, ge=1)
-    """Images sampled at a time, fewer where memory does not suffice; it does not change the pictures."""
-    compile: Compile = "auto"
-    """Compile the network; `auto` does where it pays (see `isdm doctor`)."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the network; `auto` takes bfloat16 where the hardware has it."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:1`."""
-    seed: int = Field(0, ge=0)
-    """Seed of the masks and of the noise."""
-
-    @model_validator(mode="after")
-    def _interval_is_in_order(self) -> Self:
-        low, high = self.guidance_interval
-        if not 0 <= low <= high <= 1000:
-            raise contradiction(f"guidance_interval = [{low:g}, {high:g}] must be ascending within 0 and 1000")
-        return self
-
-    @model_validator(mode="after")
-    def _rescaled_needs_an_ancestral_sampler(self) -> Self:
-        if self.timesteps == "rescaled" and self.sampler not in ("ddpm", "ddim"):
-            raise contradiction(f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'")
-        if self.timesteps == "rescaled" and self.steps < 21:
-            raise contradiction(
-                f"'rescaled' needs at least 21 steps, not {self.steps}: below, its last beta reaches 1"
-            )
-        return self
-
-
-class SegmenterConfig(StageConfig):
-    """A downstream segmentation network and its training, as in the paper unless said otherwise."""
-
-    encoder: str = "resnet34"
-    """Any encoder name of segmentation_models_pytorch."""
-    encoder_weights: str = "imagenet"
-    """`imagenet`, `none`, or a file with the encoder's weights."""
-    loss: Literal["dice", "dice+crossentropy"] = "dice"
-    """Dice as in the paper, or with cross-entropy beside it, which helps encoders without pretraining."""
-    learning_rate: float = Field(1e-4, gt=0)
-    """Adam's learning rate."""
-    batch_size: int = Field(2, ge=1)
-    """Images a step."""
-    epochs: int = Field(50, ge=1)
-    """Passes over a row's training images (protocol `paper`), or over the largest mix (`equal-steps`)."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the network; `auto` takes bfloat16 where the hardware has it."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:1`."""
-
-
-class AuditConfig(SegmenterConfig):
-    """Auditing a synthetic dataset with a segmenter trained on the real training images."""
-
-    architecture: str = "fpn"
-    """The judging segmenter: unetplusplus, fpn, deeplabv3plus or another of segmentation_models_pytorch."""
-    seed: int = Field(0, ge=0)
-    """Seed of the segmenter and of the shuffled control."""
-
-
 class EvaluateConfig(SegmenterConfig):
     """The study: grid of architectures, image counts and repeats."""
 
@@ -209,6 +132,8 @@ class ExperimentConfig(StageConfig):
     """Options of `isdm finetune`; left out, the stage is left out."""
     sample: SampleConfig = SampleConfig()
     """Options of `isdm sample`."""
+    select: SelectConfig | None = None
+    """Options of `isdm select`; left out, the stage is left out."""
     audit: AuditConfig | None = None
     """Options of `isdm audit`; left out, the stage is left out."""
     evaluate: EvaluateConfig = EvaluateConfig()
