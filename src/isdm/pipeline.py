@@ -19,9 +19,9 @@ from isdm.config import NoiseScheduleName, Prediction, Sampler, Timesteps
 from isdm.data.dataset import SegmentationClass
 from isdm.data.image_files import ImageArray
 from isdm.data.semantic_map import semantic_map
-from isdm.data.transforms import from_model_range
+from isdm.data.transforms import from_model_range, to_model_range
 from isdm.diffusion.guidance import Denoiser
-from isdm.diffusion.samplers import sample_images, sampling_schedule
+from isdm.diffusion.samplers import Known, sample_images, sampling_schedule
 from isdm.diffusion.schedule import named_betas
 from isdm.errors import ModelError
 from isdm.files import read_json, write_json
@@ -202,6 +202,8 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         masks: NDArray[np.integer[Any]],
         *,
         instances: NDArray[np.integer[Any]] | None = None,
+        backgrounds: ImageArray | None = None,
+        painted: NDArray[np.floating[Any]] | None = None,
         sample_indices: Sequence[int] | None = None,
         seed: int = 0,
         sampler: Sampler = "ddpm",
@@ -216,6 +218,8 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         Args:
             masks: (N, H, W) integer class ids; 255 is ignored (the null vector).
             instances: (N, H, W) ids of objects, for a model trained with instance maps and only for one.
+            backgrounds: (N, H, W, C) uint8 or uint16 pictures to paint into, instead of whole new ones.
+            painted: (N, H, W) in [0, 1], given with `backgrounds`: 1 where to paint, 0 where to keep.
             sample_indices: N numbers that, with `seed`, fix each picture; 0 to N - 1 by default.
             seed: see `sample_indices`.
             sampler: method of the walk from noise to image.
@@ -226,14 +230,17 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             on_step: called after every step.
 
         Returns:
-            (N, H, W, C) uint8, or uint16 where the model paints 16 bits.
+            (N, H, W, C) uint8, or uint16 where the model paints 16 bits. Where `painted` is 0 they are the
+            backgrounds' own values.
 
         Raises:
-            ModelError: the masks or instance maps are not what the network reads.
+            ModelError: the masks, instance maps or backgrounds are not what the network reads.
         """
         assert self.info is not None, "a pipeline made by hand needs its ModelInfo"
         check_masks(masks, self.info)
         check_instances(instances, masks, self.info)
+        assert (backgrounds is None) == (painted is None), "backgrounds and painted go together"
+        known_images = None if backgrounds is None else self._known_images(backgrounds, masks)
         channels = self.info.channels
         indices = list(range(len(masks)) if sample_indices is None else sample_indices)
         noise_schedule, prediction = trained_process(self.scheduler)
@@ -259,12 +266,31 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 x_T=x_T.to(self.unet.device).contiguous(memory_format=self._memory_format),
                 prediction=prediction,
                 guidance_interval=guidance_interval,
+                known=None if known_images is None else self._known(known_images, painted, slice(start, stop)),
                 on_step=on_step,
             )
             self._say_once_if_over_budget(conditions)
             return images
 
         return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
+
+    def _known_images(self, backgrounds: ImageArray, masks: NDArray[np.integer[Any]]) -> Tensor:
+        """Backgrounds (N, H, W, C) as the network sees images: (N, C, H, W) in [-1, 1]."""
+        assert self.info is not None
+        expected = (*masks.shape, self.info.channels)
+        bits = 8 * backgrounds.dtype.itemsize
+        if backgrounds.shape != expected or bits != self.info.bit_depth:
+            raise ModelError(
+                f"Backgrounds of shape {backgrounds.shape} and {bits} bits do not fit; this model and these masks "
+                f"need {expected} and {self.info.bit_depth} bits."
+            )
+        return to_model_range(backgrounds, self.info.bit_depth)
+
+    def _known(self, images: Tensor, painted: NDArray[np.floating[Any]] | None, part: slice) -> Known:
+        """What is known of the pictures `part` of a call."""
+        assert painted is not None
+        regions = torch.from_numpy(np.asarray(painted[part], np.float32))[:, None]
+        return Known(images[part].to(self.unet.device), regions.to(self.unet.device))
 
     def _semantic_maps(self, masks: NDArray[np.integer[Any]], instances: NDArray[np.integer[Any]] | None) -> Tensor:
         """The network's view (N, K, H, W) of masks and instance maps."""

@@ -10,7 +10,7 @@ from isdm.data.checking import check_dataset
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import DataError, ModelError, OutputError
 from isdm.pipeline import SemanticDiffusionPipeline
-from isdm.synthesis import generate
+from isdm.synthesis import painting
 from isdm.synthesis.generate import sample
 from isdm.synthesis.masks import draw_mask, source_index
 
@@ -65,7 +65,7 @@ def test_killed_run_goes_on_to_the_same_result(
     fruit: SegmentationDataset, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample(config(), model, fruit, tmp_path / "whole")
-    real, written = generate.write_pair, []
+    real, written = painting.write_pair, []
 
     def dies_at_the_seventh(*arguments: Any) -> None:
         written.append(1)
@@ -73,7 +73,7 @@ def test_killed_run_goes_on_to_the_same_result(
             raise KeyboardInterrupt
         real(*arguments)
 
-    monkeypatch.setattr(generate, "write_pair", dies_at_the_seventh)
+    monkeypatch.setattr(painting, "write_pair", dies_at_the_seventh)
     with pytest.raises(KeyboardInterrupt):
         sample(config(), model, fruit, tmp_path / "killed")
     monkeypatch.undo()

@@ -87,7 +87,14 @@ def sample(
     steps: Annotated[int | None, typer.Option(help="Sampling steps (300).")] = None,
     timesteps: Annotated[str | None, typer.Option(help="respaced, or rescaled as the paper did.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale (1.5); 1 is off.")] = None,
-    masks: Annotated[str | None, typer.Option(help="real or augmented.")] = None,
+    masks: Annotated[str | None, typer.Option(help="real, augmented or generated.")] = None,
+    mask_model: Annotated[Path | None, typer.Option(help="Folder of the mask generator, to use it again.")] = None,
+    background: Annotated[str | None, typer.Option(help="generated, or real: paint only the defect.")] = None,
+    photographs: Annotated[
+        Path | None, typer.Option(help="Defect-free pictures to paint into, at their size.")
+    ] = None,
+    balance: Annotated[str | None, typer.Option(help="none, or even classes by pixels or objects.")] = None,
+    variants: Annotated[int | None, typer.Option(help="Pictures for each mask (1).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images at a time (16).")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -101,6 +108,11 @@ def sample(
         timesteps=timesteps,
         guidance=guidance,
         masks=masks,
+        mask_model=mask_model,
+        background=background,
+        photographs=photographs,
+        balance=balance,
+        variants=variants,
         batch_size=batch_size,
         seed=seed,
     )

@@ -52,7 +52,9 @@ class SampleConfig(StageConfig):
     training pairs without foreground."""
     window: Size | None = None
     """Pixels of a photograph that the network sees; without it, the largest crop of the network's shape."""
-    blend: float = Field(0.02, ge=0, le=0.25)
+    painted_classes: tuple[str, ...] | None = Field(None, min_length=1)
+    """Names of the classes to paint into a real background; without it, all but the background class."""
+    blend: float = Field(0.03, ge=0, le=0.25)
     """Width of the seam between defect and background, as a share of the window's shorter side."""
     batch_size: int = Field(16, ge=1)
     """Images sampled at a time, fewer where memory does not suffice; it does not change the pictures."""
@@ -76,6 +78,8 @@ class SampleConfig(StageConfig):
     def _backgrounds_are_wanted(self) -> Self:
         if self.background == "generated" and (self.photographs is not None or self.window is not None):
             raise contradiction("photographs and window go with background 'real'; add --background real")
+        if self.background == "generated" and self.painted_classes is not None:
+            raise contradiction("painted_classes goes with background 'real'; add --background real")
         if self.window is not None and self.photographs is None:
             raise contradiction("window goes with photographs; give their folder with --photographs DIR")
         return self

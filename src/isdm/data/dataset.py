@@ -30,7 +30,7 @@ from isdm.files import (
     sha256_of_file,
     sha256_of_json,
     write_json,
-    write_text,
+    written_aside,
 )
 from isdm.memory import GIB, array_on_disk, free_host_bytes
 from isdm.progress import say
@@ -361,6 +361,9 @@ def palette_image(mask: MaskArray, info: DatasetInfo) -> Image.Image:
 
 
 def write_metadata(split_folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write `metadata.jsonl` whole."""
-    text = "".join(json.dumps(dict(line), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
-    write_text(split_folder / "metadata.jsonl", text)
+    """Write `metadata.jsonl`, line by line and yet whole or not at all."""
+    with (
+        written_aside(split_folder / "metadata.jsonl") as aside,
+        aside.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.writelines(json.dumps(dict(line), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)

@@ -6,6 +6,7 @@ so that every sampler treats guidance, clamping and the learned variance alike.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +26,26 @@ from isdm.diffusion.schedule import (
     respaced_timesteps,
     training_schedule,
 )
+
+
+@dataclass(frozen=True)
+class Known:
+    """Pictures to paint into: masked sampling.
+
+    In every step the known part of pred_xstart is replaced by the picture itself. The sampler then leads x_t
+    there to that picture by its own equations, at the noise level of the step, so this holds for each sampler and
+    step count (RePaint, Lugmayr et al. 2022, replaces x_t by a noised picture instead, which a solver of several
+    steps would take for a jump).
+    """
+
+    x_start: Tensor
+    """(N, C, H, W) the pictures in [-1, 1]."""
+    painted: Tensor
+    """(N, 1, H, W) in [0, 1]: 1 where to paint, 0 where to keep, between them along the seam."""
+
+    def blended(self, pred_xstart: Tensor) -> Tensor:
+        """Put the known part into a prediction (N, C, H, W)."""
+        return torch.lerp(self.x_start, pred_xstart, self.painted)
 
 
 def sampling_schedule(
@@ -83,6 +104,7 @@ def sample_images(
     x_T: Tensor,  # noqa: N803
     prediction: Prediction = "eps",
     guidance_interval: tuple[float, float] = (0.0, 1000.0),
+    known: Known | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Draw N images.
@@ -99,6 +121,7 @@ def sample_images(
         prediction: what the network's first C channels mean.
         guidance_interval: guide only at t within (both ends included; Kynkäänniemi et al. 2024); elsewhere one
             pass is made.
+        known: what is known of the images beforehand; only the rest is painted.
         on_step: called after every step.
 
     Returns:
@@ -114,8 +137,10 @@ def sample_images(
         predicted, v = guided_output(denoiser, x_t, t, conditions, null_conditions, scale)
         steps = torch.full((len(x_t),), step, device=x_t.device)
         pred_xstart = predict_x_start(prediction, schedule, x_t, steps, predicted).clamp(-1, 1)
+        if known is not None:
+            pred_xstart = known.blended(pred_xstart)
         output = torch.cat([pred_xstart, v], dim=1) if sampler == "ddpm" else pred_xstart
         options = {} if sampler == "unipc" else {"generator": list(generators)}
         x_t = scheduler.step(output, step, x_t, return_dict=False, **options)[0].float()
         on_step()
-    return x_t.clamp(-1, 1)
+    return x_t.clamp(-1, 1) if known is None else known.blended(x_t.clamp(-1, 1))

@@ -1,29 +1,21 @@
 """The stage `sample`: a synthetic dataset, streamed to disk, resumable at the sample."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from isdm import provenance
 from isdm.config import SampleConfig
-from isdm.data.dataset import (
-    Pair,
-    SegmentationDataset,
-    load_masks,
-    pair_names,
-    write_metadata,
-    write_pair,
-)
+from isdm.data.dataset import SegmentationDataset, load_masks, write_metadata
 from isdm.data.instances import load_instances
 from isdm.errors import ModelError
-from isdm.files import append_json_line, read_json_lines
-from isdm.hardware import select_device, select_dtype
-from isdm.pipeline import SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
+from isdm.files import append_json_line, read_json, sha256_of_json, write_json
+from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
 from isdm.progress import progress, say
-from isdm.synthesis.masks import draw_instances, draw_mask, source_index
+from isdm.synthesis.backgrounds import find_backgrounds, without_held_out
+from isdm.synthesis.painting import open_job, paint
+from isdm.synthesis.parts import Parts
 from isdm.training.checkpoint import weights_fingerprint
 
 MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})
@@ -36,123 +28,86 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
     Args:
         config: the options.
         model: a model folder.
-        dataset: the real dataset; only the masks of its training split are read.
+        dataset: the real dataset; only its training split is read, and of it only masks, and backgrounds where
+            those are real.
         out: folder of the synthetic dataset, which has a single split, `train`.
 
     Raises:
         ModelError: the model is none, or its classes are not the dataset's.
+        DataError: there is no background to paint into.
         OutputError: `out` holds something else.
     """
     pipeline = SemanticDiffusionPipeline.from_pretrained(model)
     assert pipeline.info is not None
-    names, own = ([entry.name for entry in x] for x in (dataset.info.classes, pipeline.info.classes))
+    check_model(model, pipeline.info, dataset)
+    inputs = {"model": weights_fingerprint(model), "train split": dataset.fingerprint("train")}
+    photographs = find_photographs(config, dataset, out)
+    if photographs:
+        inputs["photographs"] = sha256_of_json([[path.name, path.stat().st_size] for path in photographs])
+    if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":
+        say(f"{out} already holds its {config.num_samples} pairs.")
+        return SegmentationDataset(out)
+    warn_of_useless_guidance(pipeline.info, config.guidance)
+    if photographs:
+        write_json(out / PHOTOGRAPHS, [str(path.resolve()) for path in photographs])
+    watch = provenance.Stopwatch()
+    job = open_job(config, pipeline, inputs["model"], dataset, out, photographs).prepared()
+    parts = Parts(job.split_folder)
+    own = parts.own("0")
+    missing = np.setdiff1d(np.arange(config.num_samples), parts.finished())
+    with progress("Sampling", total=config.num_samples, done=config.num_samples - len(missing), unit="images") as bar:
+        for indices in blocks(missing.tolist(), config.batch_size):
+            for line in paint(job, indices):
+                append_json_line(own, line)
+                bar.advance()
+    write_metadata(job.split_folder, parts.lines())
+    job.info.write(out)
+    provenance.finish(out, config.plain(), watch.seconds)
+    parts.remove()
+    return SegmentationDataset(out)
+
+
+PHOTOGRAPHS = "photographs.json"
+
+
+def find_photographs(config: SampleConfig, dataset: SegmentationDataset, out: Path) -> list[Path]:
+    """The photographs that may be painted into: none that shows what a validation or test image shows.
+
+    Comparing them all takes a while, so a run that goes on reads the list that it wrote before.
+    """
+    if config.photographs is None:
+        return []
+    if (out / PHOTOGRAPHS).is_file() and provenance.read(out) is not None:
+        return [Path(name) for name in read_json(out / PHOTOGRAPHS)]
+    masks = load_masks(dataset, dataset.require("train")[:1])
+    found = find_backgrounds(config, dataset, masks, masks.shape[1:])
+    return without_held_out(found.photographs, dataset)
+
+
+def check_model(model: Path, info: ModelInfo, dataset: SegmentationDataset) -> None:
+    """Refuse a model that paints other classes or images than the dataset's.
+
+    Raises:
+        ModelError: saying in what they differ.
+    """
+    names, own = ([entry.name for entry in x] for x in (dataset.info.classes, info.classes))
     if names != own:
         raise ModelError(f"{model} paints the classes {own}, but {dataset.folder} has {names}.")
-    form, own_form = ((x.channels, x.bit_depth) for x in (dataset.info, pipeline.info))
+    form, own_form = ((x.channels, x.bit_depth) for x in (dataset.info, info))
     if form != own_form:
         raise ModelError(
             f"{model} paints {own_form[0]} channel(s) of {own_form[1]} bits, but {dataset.folder} has {form[0]} of "
             f"{form[1]}; sample for the dataset that the model was trained on."
         )
     pairs = dataset.require("train")
-    masks = load_masks(dataset, pairs)
-    check_masks(masks, pipeline.info)
-    instances = load_instances(dataset, pairs)
-    if pipeline.info.instances and instances is None:
+    check_masks(load_masks(dataset, pairs), info)
+    if info.instances and load_instances(dataset, pairs[:1]) is None:
         raise ModelError(
             f"{model} was trained with instance maps, but {dataset.folder} has none; import it with instances/."
         )
-    inputs = {"model": weights_fingerprint(model), "train split": dataset.fingerprint("train")}
-    if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":
-        say(f"{out} already holds its {config.num_samples} pairs.")
-        return SegmentationDataset(out)
-    warn_of_useless_guidance(pipeline.info, config.guidance)
-    watch = provenance.Stopwatch()
-    device = select_device(config.device)
-    pipeline.prepare(device, select_dtype(config.precision, device), config.compile == "on")
-    info = replace(
-        dataset.info,
-        name=out.resolve().name,
-        source={
-            "synthetic": True,
-            "dataset": dataset.info.name,
-            "model": inputs["model"],
-            "model_trained_on": pipeline.info.trained_on,
-            "masks_from": inputs["train split"],
-        },
-        split={"train": config.num_samples},
-    )
-    parts = out / "train" / "metadata.parts" / "0.jsonl"
-    parts.parent.mkdir(parents=True, exist_ok=True)
-    done = read_json_lines(parts, tolerate_cut_tail=True) if parts.is_file() else []
-    _cut_tail(parts, done)
-    missing = sorted(set(range(config.num_samples)) - {line["sample_index"] for line in done})
-    with progress("Sampling", total=config.num_samples, done=config.num_samples - len(missing), unit="images") as bar:
-        for indices in _batches(missing, config.batch_size):
-            sources = [source_index(config.seed, index, len(masks)) for index in indices]
-            drawn = [
-                draw_mask(config.masks, masks[source], config.seed, index)
-                for source, index in zip(sources, indices, strict=True)
-            ]
-            drawn_instances = None
-            if instances is not None:
-                drawn_instances = [
-                    draw_instances(config.masks, instances[source], masks[source], config.seed, index)
-                    for source, index in zip(sources, indices, strict=True)
-                ]
-            images = pipeline(
-                np.stack(drawn),
-                instances=np.stack(drawn_instances) if drawn_instances and pipeline.info.instances else None,
-                sample_indices=indices,
-                seed=config.seed,
-                sampler=config.sampler,
-                num_sampling_steps=config.steps,
-                timesteps=config.timesteps,
-                guidance_scale=config.guidance,
-                guidance_interval=config.guidance_interval,
-            )
-            for place, (index, source) in enumerate(zip(indices, sources, strict=True)):
-                line = _metadata(config, index, pairs[source], inputs["model"])
-                ids = drawn_instances[place] if drawn_instances else None
-                write_pair(out / "train", line, images[place], drawn[place], info, ids)
-                append_json_line(parts, line)
-            bar.advance(len(indices))
-    lines = read_json_lines(parts, tolerate_cut_tail=True)
-    write_metadata(out / "train", sorted(lines, key=lambda line: int(line["sample_index"])))
-    info.write(out)
-    provenance.finish(out, config.plain(), watch.seconds)
-    parts.unlink()
-    parts.parent.rmdir()
-    return SegmentationDataset(out)
 
 
-def _batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+def blocks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Cut `indices` into lists of `size`."""
     for start in range(0, len(indices), size):
         yield indices[start : start + size]
-
-
-def _cut_tail(parts: Path, done: list[Any]) -> None:
-    """Remove a half-written last line, so that the next append starts on a line of its own."""
-    if parts.is_file() and not parts.read_bytes().endswith(b"\n"):
-        parts.unlink()
-        for line in done:
-            append_json_line(parts, line)
-
-
-def _metadata(config: SampleConfig, index: int, source: Pair, model: str) -> dict[str, Any]:
-    always_guided = config.guidance_interval == SampleConfig.model_fields["guidance_interval"].default
-    return {
-        **pair_names(f"{index:06d}_{source.stem}", index, config.num_samples, instances=source.instances is not None),
-        "group": source.group,
-        "source": "synthetic",
-        "source_mask": source.stem,
-        "sample_index": index,
-        "seed": config.seed,
-        "sampler": config.sampler,
-        "timesteps": config.timesteps,
-        "num_sampling_steps": config.steps,
-        "guidance_scale": config.guidance,
-        **({} if always_guided else {"guidance_interval": config.guidance_interval}),
-        "masks": config.masks,
-        "model": model,
-    }

@@ -1,5 +1,8 @@
 """Masks to paint images for: the training masks, as they are or moved about."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import affine, horizontal_flip
 from torchvision.tv_tensors import Mask
 
-from isdm.config import Masks
+from isdm.config import Masks, SampleConfig
+from isdm.data.dataset import DatasetInfo
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray, outside_id
 
@@ -67,3 +71,40 @@ def _moved(values: NDArray[np.integer[Any]], seed: int, index: int, fill: int) -
     )
     result: NDArray[np.int32] = turned.numpy()
     return result
+
+
+@dataclass(frozen=True)
+class TrainingMasks:
+    """What mask sources learn from."""
+
+    masks: MaskArray
+    instances: InstanceArray | None
+    stems: Sequence[str]
+    groups: Sequence[str]
+    info: DatasetInfo
+
+
+@dataclass(frozen=True)
+class DrawnMask:
+    """A mask to paint for."""
+
+    mask: MaskArray
+    instances: InstanceArray | None
+    sources: tuple[int, ...]
+
+
+MaskSource = Callable[[int], DrawnMask]
+
+
+def mask_source(config: SampleConfig, training: TrainingMasks, folder: Path) -> MaskSource:
+    """Stub."""
+
+    def draw(index: int) -> DrawnMask:
+        source = source_index(config.seed, index, len(training.masks))
+        mask = draw_mask(config.masks, training.masks[source], config.seed, index)
+        ids = None
+        if training.instances is not None:
+            ids = draw_instances(config.masks, training.instances[source], training.masks[source], config.seed, index)
+        return DrawnMask(mask, ids, (source,))
+
+    return draw
