@@ -123,6 +123,19 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         write(aside)
 
 
+def copy_file(source: Path, path: Path) -> None:
+    """Give a file a second place, whole or not at all: as a link where the file system can, else as a copy.
+
+    Nothing in this package changes a file in place, so a link is as good as a copy.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(source)
+    except OSError:  # another file system, or one without links
+        write_with(path, lambda aside: shutil.copyfile(source, aside))
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; a file that is missing or not JSON is a `DataError` that names it."""
     try:
