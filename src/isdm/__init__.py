@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isdm.report import report
     from isdm.synthesis.audit import audit
     from isdm.synthesis.generate import sample
+    from isdm.synthesis.select import select
     from isdm.training.diffusion import finetune, train
 
 _HOME = {
@@ -30,6 +31,7 @@ _HOME = {
     "finetune": "isdm.training.diffusion",
     "import_dataset": "isdm.data.importing",
     "sample": "isdm.synthesis.generate",
+    "select": "isdm.synthesis.select",
     "train": "isdm.training.diffusion",
 }
 
@@ -45,6 +47,7 @@ __all__ = [
     "import_dataset",
     "report",
     "sample",
+    "select",
     "train",
 ]
 

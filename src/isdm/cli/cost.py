@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from isdm import provenance
+from isdm.cli.experiment import candidates
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
 from isdm.data.archives import opened_source
 from isdm.data.dataset import SegmentationDataset
@@ -31,6 +32,7 @@ from isdm.hardware import autocast, select_device, select_dtype, select_memory_f
 from isdm.models.segmenters import build_segmenter
 from isdm.models.unet import SemanticUNet
 from isdm.progress import format_seconds
+from isdm.synthesis.judges import judge_steps
 
 SAMPLED_PASSES = 2
 
@@ -56,9 +58,14 @@ def print_plan(config: ExperimentConfig, out: Path) -> None:
         scale = config.finetune.batch_size / config.train.batch_size
         lines.append(_training_line("finetune", config.finetune, shape, step * scale, out / "finetuned"))
     forward = step / config.train.batch_size / 3  # a training step is about three forward passes
-    passes = config.sample.num_samples * config.sample.steps * (1 if config.sample.guidance == 1 else 2)
-    detail = f"{config.sample.num_samples} images of {config.sample.steps} {config.sample.sampler} steps"
+    sample = candidates(config)
+    passes = sample.num_samples * sample.steps * (1 if sample.guidance == 1 else 2)
+    detail = f"{sample.num_samples} images of {config.sample.steps} {config.sample.sampler} steps"
     lines.append(("sample", _state(out / "synthetic"), detail, forward * passes))
+    if config.select is not None:
+        steps = config.select.folds * judge_steps(config.select, shape.num_train_images)
+        seconds = sum(steps * _segmenter_step_seconds(config.select, x, shape) for x in config.select.architectures)
+        lines.append(("select", _state(out / "selected"), f"{steps} steps of each judge", seconds))
     if config.audit is not None:
         steps = config.audit.epochs * -(-shape.num_train_images // config.audit.batch_size)
         seconds = steps * _segmenter_step_seconds(config.audit, config.audit.architecture, shape)

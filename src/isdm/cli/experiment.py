@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isdm.config import ExperimentConfig, build, merged, read_yaml, with_preset
+from isdm.config import ExperimentConfig, SampleConfig, build, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
 from isdm.progress import say
 
-_SEEDED = ("data", "train", "finetune", "sample", "audit", "evaluate")
+_SEEDED = ("data", "train", "finetune", "sample", "select", "audit", "evaluate")
 
 
 def read_experiment(path: Path) -> ExperimentConfig:
@@ -47,14 +47,14 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
 def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     """Run every stage that is not finished; returns the path of the report.
 
-    Folders below `out`: data, model, finetuned, synthetic, audit, study.
+    Folders below `out`: data, model, finetuned, synthetic, selected, audit, study.
     """
-    from isdm.data.dataset import SegmentationDataset
     from isdm.data.importing import import_dataset
     from isdm.evaluation.study import evaluate
     from isdm.report import report
     from isdm.synthesis.audit import audit
     from isdm.synthesis.generate import sample
+    from isdm.synthesis.select import select
     from isdm.training.diffusion import finetune, train
 
     remove_abandoned(out)
@@ -67,9 +67,11 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     if config.finetune is not None:
         finetune(config.finetune, model, dataset, out / "finetuned")
         model = out / "finetuned"
-    synthetic = sample(config.sample, model, dataset, out / "synthetic")
+    synthetic = sample(candidates(config), model, dataset, out / "synthetic")
+    if config.select is not None:
+        synthetic = select(config.select, synthetic, dataset, out / "selected")
     if config.audit is not None:
-        audit(config.audit, SegmentationDataset(out / "synthetic"), dataset, out / "audit")
+        audit(config.audit, synthetic, dataset, out / "audit")
     evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name)
     say("Writing the report.")
     return report(
@@ -79,15 +81,26 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     )
 
 
+def candidates(config: ExperimentConfig) -> SampleConfig:
+    """What is sampled: with `select.best_of` so many pictures of each mask, `num_samples` being those wanted."""
+    best_of = 1 if config.select is None else config.select.best_of
+    sample = config.sample
+    return sample.model_copy(
+        update={"num_samples": sample.num_samples * best_of, "variants": sample.variants * best_of}
+    )
+
+
 def check_encoders(config: ExperimentConfig) -> None:
     """Find out before hours of training whether the segmenters' names and weights are to be had."""
     from isdm.models.segmenters import build_segmenter
 
-    evaluate, audit = config.evaluate, config.audit
+    evaluate, audit, select = config.evaluate, config.audit, config.select
     for architecture in evaluate.architectures:
         build_segmenter(architecture, evaluate.encoder, evaluate.encoder_weights, num_classes=2)
     if audit is not None:
         build_segmenter(audit.architecture, audit.encoder, audit.encoder_weights, num_classes=2)
+    for architecture in select.architectures if select is not None else ():
+        build_segmenter(architecture, select.encoder, select.encoder_weights, num_classes=2)  # type: ignore[union-attr]
 
 
 def check_grid(config: ExperimentConfig, num_real: int) -> None:
@@ -106,6 +119,7 @@ def stage_costs(out: Path) -> list[dict[str, Any]]:
         "model": "diffusion training",
         "finetuned": "fine-tuning",
         "synthetic": "sampling",
+        "selected": "selection",
         "audit": "audit",
     }
     costs = []

@@ -1,4 +1,4 @@
-"""The stages as commands: train, finetune, sample, audit, evaluate, report, convert, doctor."""
+"""The stages as commands: train, finetune, sample, select, audit, evaluate, report, convert, doctor."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from isdm.cli import options
-from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, TrainConfig, with_preset
+from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, SelectConfig, TrainConfig, with_preset
 from isdm.errors import ConfigError
 
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")]
@@ -22,11 +22,12 @@ MaxTime = Annotated[str | None, typer.Option(help="Stop after this time: 90s, 45
 DropRate = Annotated[float | None, typer.Option(help="Probability that a sample's whole mask is dropped.")]
 Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch (resnet34).")]
 EncoderWeights = Annotated[str | None, typer.Option(help="imagenet, none, or a file of weights.")]
+Extractor = Annotated[str | None, typer.Option(help="auto, efficientnet-lite0, inception, timm:NAME or segmenter.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (train, finetune, sample, audit, evaluate, report, convert, doctor):
+    for command in (train, finetune, sample, select, audit, evaluate, report, convert, doctor):
         app.command()(command)
 
 
@@ -96,6 +97,9 @@ def sample(
     balance: Annotated[str | None, typer.Option(help="none, or even classes by pixels or objects.")] = None,
     variants: Annotated[int | None, typer.Option(help="Pictures for each mask (1).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images at a time (16).")] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Share the work: auto (all cores here) or a cluster's address.")
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     seed: Seed = None,
@@ -120,8 +124,42 @@ def sample(
     from isdm.data.dataset import SegmentationDataset
     from isdm.synthesis import generate
 
-    generate.sample(resolved, model, SegmentationDataset(data), out)
+    generate.sample(resolved, model, SegmentationDataset(data), out, ray)
     Console().print(f"Synthetic dataset: {out}")
+
+
+def select(
+    synthetic: Annotated[Path, typer.Argument(metavar="SYNTH", help="Synthetic dataset.")],
+    real: Annotated[Path, typer.Option("--real", help="The real dataset that it was made from.")],
+    out: Out,
+    best_of: Annotated[int | None, typer.Option(help="Keep the best of so many pictures of each mask (1).")] = None,
+    keep: Annotated[int | None, typer.Option(help="Keep at most so many pairs, the best.")] = None,
+    repair: Annotated[bool | None, typer.Option(help="Relabel pairs that show something else clearly.")] = None,
+    encoder: Encoder = None,
+    encoder_weights: EncoderWeights = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the judging segmenters (20).")] = None,
+    extractor: Extractor = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    seed: Seed = None,
+) -> None:
+    """Keep the synthetic pairs that pass for real ones; say of each why it was dropped."""
+    named = options.given(
+        best_of=best_of,
+        keep=keep,
+        repair=repair,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        epochs=epochs,
+        extractor=extractor,
+        seed=seed,
+    )
+    resolved = options.config(SelectConfig, options.layered(config, named, settings or ()), "select")
+    from isdm.data.dataset import SegmentationDataset
+    from isdm.synthesis import select as selecting
+
+    selecting.select(resolved, SegmentationDataset(synthetic), SegmentationDataset(real), out)
+    Console().print(f"Selected dataset: {out}")
 
 
 def audit(

@@ -64,7 +64,7 @@ def build_segmenter(architecture: str, encoder: str, encoder_weights: str, num_c
     """
     name = _ALIASES.get(architecture.lower(), architecture.lower())
     options: dict[str, Any] = {"encoder_name": encoder, "in_channels": 3, "classes": num_classes}
-    file = _packaged_weights(encoder) if encoder_weights == "imagenet" else None
+    file = packaged_weights(encoder) if encoder_weights == "imagenet" else None
     if encoder_weights == "imagenet" and file is None:
         return Segmenter(_with_fetched_weights(name, options))
     network = _create(name, {**options, "encoder_weights": None})
@@ -73,7 +73,7 @@ def build_segmenter(architecture: str, encoder: str, encoder_weights: str, num_c
     return Segmenter(network)
 
 
-def _packaged_weights(encoder: str) -> Path | None:
+def packaged_weights(encoder: str) -> Path | None:
     """ImageNet weights that an installed package carries (extra `features`): those of EfficientNet-Lite0."""
     spec = find_spec(PACKAGE) if encoder == PACKAGED_ENCODER else None
     if spec is None or spec.origin is None:

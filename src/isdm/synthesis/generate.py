@@ -14,6 +14,7 @@ from isdm.files import append_json_line, read_json, sha256_of_json, write_json
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
 from isdm.progress import progress, say
 from isdm.synthesis.backgrounds import find_backgrounds, without_held_out
+from isdm.synthesis.cluster import sample_on_ray
 from isdm.synthesis.painting import open_job, paint
 from isdm.synthesis.parts import Parts
 from isdm.training.checkpoint import weights_fingerprint
@@ -22,7 +23,9 @@ MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})
 """Options that a resumed run may be given anew; they do not change the pictures (but for rounding)."""
 
 
-def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out: Path) -> SegmentationDataset:
+def sample(
+    config: SampleConfig, model: Path, dataset: SegmentationDataset, out: Path, ray: str | None = None
+) -> SegmentationDataset:
     """Paint `config.num_samples` images for masks of the training split; started again, it goes on.
 
     Args:
@@ -31,6 +34,7 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
         dataset: the real dataset; only its training split is read, and of it only masks, and backgrounds where
             those are real.
         out: folder of the synthetic dataset, which has a single split, `train`.
+        ray: share the work through Ray: `auto` on this machine, or the address of a running cluster.
 
     Raises:
         ModelError: the model is none, or its classes are not the dataset's.
@@ -51,15 +55,22 @@ def sample(config: SampleConfig, model: Path, dataset: SegmentationDataset, out:
     if photographs:
         write_json(out / PHOTOGRAPHS, [str(path.resolve()) for path in photographs])
     watch = provenance.Stopwatch()
-    job = open_job(config, pipeline, inputs["model"], dataset, out, photographs).prepared()
+    job = open_job(config, pipeline, inputs["model"], dataset, out, photographs)
     parts = Parts(job.split_folder)
-    own = parts.own("0")
-    missing = np.setdiff1d(np.arange(config.num_samples), parts.finished())
-    with progress("Sampling", total=config.num_samples, done=config.num_samples - len(missing), unit="images") as bar:
-        for indices in blocks(missing.tolist(), config.batch_size):
-            for line in paint(job, indices):
-                append_json_line(own, line)
-                bar.advance()
+    missing = np.setdiff1d(np.arange(config.num_samples), parts.finished()).tolist()
+    done = config.num_samples - len(missing)
+    with progress("Sampling", total=config.num_samples, done=done, unit="images") as bar:
+        if ray is not None and missing:
+            folders = (model.resolve(), inputs["model"], dataset.folder.resolve(), out.resolve(), photographs)
+            work = list(blocks(missing, config.batch_size))
+            sample_on_ray(ray, lambda: (config, *folders), work, parts, out, bar.advance)
+        elif missing:
+            own = parts.own("0")
+            job.prepared()
+            for indices in blocks(missing, config.batch_size):
+                for line in paint(job, indices):
+                    append_json_line(own, line)
+                    bar.advance()
     write_metadata(job.split_folder, parts.lines())
     job.info.write(out)
     provenance.finish(out, config.plain(), watch.seconds)

@@ -1,6 +1,6 @@
 """Training and using a downstream segmenter, as in the paper: Adam, Dice loss, best validation checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,18 +207,30 @@ def _augmented(images: Tensor, masks: Tensor, seed: int, step: int) -> tuple[Ten
     return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
 
 
-@torch.no_grad()
 def predict_masks(network: Segmenter, images: ImageArray, dtype: torch.dtype = torch.float32) -> MaskArray:
     """Segment images (N, H, W, C) uint8 or uint16: (N, H, W) uint8 class ids."""
+    parts = [logits.argmax(dim=1).to(torch.uint8).cpu().numpy() for logits in _predicted(network, images, dtype)]
+    return np.concatenate(parts)
+
+
+def predict_probabilities(
+    network: Segmenter, images: ImageArray, dtype: torch.dtype = torch.float32
+) -> NDArray[np.float32]:
+    """Probability of each class in images (N, H, W, C) uint8 or uint16: (N, K, H, W)."""
+    parts = [logits.float().softmax(dim=1).cpu().numpy() for logits in _predicted(network, images, dtype)]
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def _predicted(network: Segmenter, images: ImageArray, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Logits (B, K, H, W), some images at a time."""
     network.eval()
     device = next(network.parameters()).device
-    predictions = []
     for start in range(0, len(images), EVALUATION_BATCH):
         batch = _scaled(images[start : start + EVALUATION_BATCH], device)
         with autocast(device, dtype):
-            logits = network(batch)
-        predictions.append(logits.argmax(dim=1).to(torch.uint8).cpu().numpy())
-    return np.concatenate(predictions)
+            logits: Tensor = network(batch)
+        yield logits
 
 
 def evaluate_segmenter(

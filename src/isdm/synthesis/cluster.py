@@ -1,0 +1,167 @@
+"""Sampling by several workers through Ray (extra `cluster`): on this machine, or on all of a running cluster.
+
+    isdm sample MODEL --data DATASET --out SYNTH -n 100000 --ray auto
+    isdm sample MODEL --data DATASET --out SYNTH -n 100000 --ray 10.0.0.1:6379
+
+One worker runs on each GPU, or on each core where there is none. A worker opens model and dataset from their
+folders, paints blocks of samples, and notes each in a file of its own (`parts`), so all machines must see these
+folders under the same paths. When a worker is lost, what it finished of its block counts and the rest is painted
+by another; a sample depends on its number alone, so nothing is lost, doubled or different.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+
+from isdm.config import SampleConfig
+from isdm.data.dataset import SegmentationDataset
+from isdm.errors import ConfigError, OutputError
+from isdm.files import append_json_line, write_text
+from isdm.pipeline import SemanticDiffusionPipeline
+from isdm.progress import say
+from isdm.synthesis.painting import Job, open_job, paint
+from isdm.synthesis.parts import Parts
+
+MOST_LOSSES = 3
+"""Workers that may be lost on one block until it counts as deadly."""
+
+
+class Painter:
+    """A worker: its own process, with its own copy of the network. Ray makes an actor of it."""
+
+    def __init__(
+        self, config: SampleConfig, model: Path, fingerprint: str, data: Path, out: Path, photographs: Sequence[Path]
+    ) -> None:
+        self._config, self._token = config, out / _TOKEN
+        self._model, self._fingerprint, self._data, self._out = model, fingerprint, data, out
+        self._photographs = photographs
+        self._job: Job | None = None
+        self._name = f"worker-{uuid4().hex[:12]}"  # a restarted worker never appends to a file with a cut line
+
+    def sees(self, token: str) -> bool:
+        """Whether the output folder is here the one that the driver writes to."""
+        return self._token.is_file() and self._token.read_text("utf-8") == token
+
+    def paint(self, indices: Sequence[int]) -> int:
+        """Paint these samples and note them; gives their number."""
+        if self._job is None:
+            if not torch.cuda.is_available():
+                torch.set_num_threads(1)
+            pipeline: SemanticDiffusionPipeline = SemanticDiffusionPipeline.from_pretrained(self._model)
+            dataset = SegmentationDataset(self._data)
+            job = open_job(self._config, pipeline, self._fingerprint, dataset, self._out, self._photographs)
+            self._job = job.prepared()
+        own = Parts(self._job.split_folder).own(self._name)
+        for line in paint(self._job, indices):
+            append_json_line(own, line)
+        return len(indices)
+
+
+_TOKEN = ".shared"
+
+
+def sample_on_ray(
+    address: str,
+    painter: Callable[[], tuple[Any, ...]],
+    blocks: Sequence[Sequence[int]],
+    parts: Parts,
+    out: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Let workers paint all blocks.
+
+    Args:
+        address: `auto` for workers on this machine alone, or the address of a running cluster's head.
+        painter: gives the arguments of a `Painter`.
+        blocks: numbers of the samples to paint.
+        parts: where workers note what they finished.
+        out: folder of the synthetic dataset.
+        advance: called with the number of samples whenever some are finished.
+
+    Raises:
+        ConfigError: Ray is not installed or the cluster cannot be reached.
+        OutputError: a worker does not see the output folder, or workers die over and over on one block.
+    """
+    with connected(address) as ray:
+        workers = _start(ray, painter())
+        _check_folder(ray, workers, out)
+        waiting = deque((list(block), 0) for block in blocks)
+        running: dict[Any, tuple[Any, list[int], int]] = {}
+        idle = deque(workers)
+        while waiting or running:
+            while idle and waiting:
+                worker = idle.popleft()
+                block, losses = waiting.popleft()
+                running[worker.paint.remote(block)] = (worker, block, losses)
+            done, _ = ray.wait(list(running), num_returns=1)
+            worker, block, losses = running.pop(done[0])
+            idle.append(worker)  # Ray starts a lost one again
+            try:
+                advance(ray.get(done[0]))
+            except ray.exceptions.RayActorError:
+                finished = set(parts.finished().tolist())
+                left = [index for index in block if index not in finished]
+                advance(len(block) - len(left))
+                if losses + 1 == MOST_LOSSES:
+                    raise OutputError(
+                        f"{MOST_LOSSES} workers died painting samples {block[0]} to {block[-1]}, perhaps for want of "
+                        f"memory; go on with a smaller --batch-size or without --ray."
+                    ) from None
+                say(f"A worker was lost; {len(left)} samples are painted again by another.")
+                if left:
+                    waiting.append((left, losses + 1))
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Ray, connected to a cluster or started on this machine, and left again at the end.
+
+    Raises:
+        ConfigError: see `sample_on_ray`.
+    """
+    if find_spec("ray") is None:
+        raise ConfigError("--ray needs the extra `cluster`: pip install 'isdm[cluster]'.")
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    if address != "auto":
+        options = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(address="local" if address == "auto" else address, **options)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"--ray {address}: no cluster answers there ({reason}). Start one with `ray start --head`, or give auto."
+        ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, arguments: tuple[Any, ...]) -> list[Any]:
+    resources = ray.cluster_resources()
+    num_gpus = int(resources.get("GPU", 0))
+    num_workers = num_gpus or max(1, int(resources.get("CPU", 1)))
+    share = {"num_gpus": 1, "num_cpus": 1} if num_gpus else {"num_cpus": 1}
+    say(f"{num_workers} workers paint, one on each {'GPU' if num_gpus else 'core'}.")
+    actor = ray.remote(Painter).options(max_restarts=-1, **share)
+    return [actor.remote(*arguments) for _ in range(num_workers)]
+
+
+def _check_folder(ray: Any, workers: Sequence[Any], out: Path) -> None:
+    token = uuid4().hex
+    write_text(out / _TOKEN, token)
+    try:
+        if not all(ray.get([worker.sees.remote(token) for worker in workers])):
+            raise OutputError(f"A worker does not see {out}; give a folder that all machines share under one path.")
+    finally:
+        (out / _TOKEN).unlink()

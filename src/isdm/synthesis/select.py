@@ -1,0 +1,291 @@
+"""The stage `select`: keep, drop or repair each synthetic pair, by the real data's own measure.
+
+Segmenters trained on parts of the real training set (`judges`) say whether a picture shows its mask; distances
+say whether it looks like a real one, and whether it is a copy of one (`scores`). Every number and every decision
+is written to `metadata.jsonl`; the dropped pairs stay in the folder, but no tool takes them.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isdm import provenance
+from isdm.config import SelectConfig
+from isdm.data.dataset import (
+    IGNORE_INDEX,
+    Pair,
+    SegmentationDataset,
+    load_arrays,
+    palette_image,
+    write_metadata,
+)
+from isdm.data.image_files import ImageArray, MaskArray, write_png
+from isdm.errors import DataError
+from isdm.files import copy_file, read_json_lines, write_json
+from isdm.hardware import select_device
+from isdm.models.features import FeatureExtractor, encoder_extractor, load_extractor, needs_segmenter
+from isdm.progress import progress, say, track
+from isdm.synthesis.decisions import Decision, Judged, decide
+from isdm.synthesis.judges import Judge, judge_steps, read_images, train_judges
+from isdm.synthesis.scores import (
+    Agreement,
+    Colours,
+    Floats,
+    Measures,
+    References,
+    agreement,
+    colour_statistics,
+    criteria,
+    measure,
+    tail_probabilities,
+)
+from isdm.training.segmentation import LabelledImages
+
+FILE_NAME = "select.json"
+AT_ONCE = 256
+"""Pairs that are decoded and measured at a time."""
+
+
+def select(
+    config: SelectConfig, synthetic: SegmentationDataset, dataset: SegmentationDataset, out: Path
+) -> SegmentationDataset:
+    """Write the dataset `out` with the pairs of `synthetic` and a decision for each.
+
+    Args:
+        config: the options.
+        synthetic: the synthetic dataset.
+        dataset: the real dataset that it was made from; only its training split is read.
+        out: folder of the selected dataset.
+
+    Raises:
+        DataError: the datasets have other classes or sizes, or no pair is kept.
+        OutputError: `out` holds something else.
+    """
+    if [entry.name for entry in synthetic.info.classes] != [entry.name for entry in dataset.info.classes]:
+        raise DataError(f"{synthetic.folder} and {dataset.folder} have different classes; select with its own data.")
+    pairs = synthetic.require("train")
+    inputs = {"synthetic": synthetic.fingerprint("train"), "train split": dataset.fingerprint("train")}
+    if provenance.begin(out, "select", config.plain(), inputs, may_change={"device"}) == "finished":
+        say(f"{out} is already selected.")
+        return SegmentationDataset(out)
+    watch = provenance.Stopwatch()
+    real_pairs = dataset.require("train")
+    training = LabelledImages(*load_arrays(dataset, real_pairs))
+    groups = [pair.group for pair in real_pairs]
+    judges, judge_scores = _judges(config, training, groups, dataset.info.num_classes, out / JUDGES)
+    extractor = _extractor(config, judges)
+    references = References(
+        training.images, groups, extractor.compute(training.images), Colours.of(colour_statistics(training.images))
+    )
+    judged, real, extra = _judge_all(config, synthetic, pairs, dataset, training, judges, extractor, references)
+    decisions = decide(config, judged)
+    if not any(decision.kept for decision in decisions):
+        raise DataError(
+            f"None of the {len(pairs)} pairs of {synthetic.folder} passes; train the model longer, or select with a "
+            f"smaller --set reject=…"
+        )
+    _write_pairs(synthetic, pairs, decisions, judged, judges, out)
+    summary = _summary(config, decisions, judged, real, judge_scores, extractor.name) | extra
+    write_json(out / FILE_NAME, summary)
+    source = synthetic.info.source | {"selected_with": inputs["train split"], "selected_from": inputs["synthetic"]}
+    split = {"train": summary["num_kept"]}
+    replace(synthetic.info, name=out.resolve().name, source=source, split=split).write(out)
+    provenance.finish(out, config.plain(), watch.seconds)
+    shutil.rmtree(out / JUDGES)
+    say(describe(summary))
+    return SegmentationDataset(out)
+
+
+JUDGES = "judges"
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """One line on what was kept and why the rest was not."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items())
+    repaired = f", {summary['num_repaired']} of them repaired" if summary["num_repaired"] else ""
+    return f"Kept {summary['num_kept']} of {summary['num_pairs']} pairs{repaired}" + (
+        f"; dropped: {reasons}." if reasons else "."
+    )
+
+
+def _judges(
+    config: SelectConfig, training: LabelledImages, groups: Sequence[str], num_classes: int, folder: Path
+) -> tuple[list[Judge], list[float]]:
+    if len(set(groups)) < config.folds:
+        raise DataError(
+            f"The training split has {len(set(groups))} groups, too few for {config.folds} folds; lower --set folds=…"
+        )
+    per_fold = judge_steps(config, len(training) * (config.folds - 1) // config.folds)
+    total = per_fold * config.folds * len(config.architectures)
+    with progress("Training the judges", total=total) as bar:
+        return train_judges(config, training, groups, num_classes, folder, bar.advance)
+
+
+def _extractor(config: SelectConfig, judges: Sequence[Judge]) -> FeatureExtractor:
+    if needs_segmenter(config.extractor):
+        return encoder_extractor(judges[0].network, f"{config.encoder} of a judge trained on the real images")
+    return load_extractor(config.extractor, select_device(config.device))
+
+
+def _judge_all(
+    config: SelectConfig,
+    synthetic: SegmentationDataset,
+    pairs: Sequence[Pair],
+    dataset: SegmentationDataset,
+    training: LabelledImages,
+    judges: Sequence[Judge],
+    extractor: FeatureExtractor,
+    references: References,
+) -> tuple[Judged, Floats, dict[str, Any]]:
+    """Criteria and scores of all synthetic pairs, and the criteria of the real ones that set the scale."""
+    own = [[group] for group in references.groups]
+    info = dataset.info
+    reading = read_images(judges, training.images, own)
+    real = measure(
+        agreement(reading.probabilities, training.masks, info),
+        training.images,
+        references.features,
+        own,
+        references,
+        are_references=True,
+    )
+    names = list(config.criteria)
+    of_real = criteria(real, real, info)
+    real_confidence = reading.probabilities.max(axis=1).mean(axis=(1, 2))
+    tails: dict[str, list[Floats]] = {name: [] for name in names}
+    parts: list[Measures] = []
+    confidence, unseen = [], []
+    for chunk, images, masks in track(
+        _decoded(synthetic, pairs), "Judging", total=-(-len(pairs) // AT_ONCE), unit="blocks"
+    ):
+        if images.shape[1:] != training.images.shape[1:]:
+            raise DataError(
+                f"{synthetic.folder} has images of shape {images.shape[1:]}, the real ones "
+                f"{training.images.shape[1:]}; select among pictures of the real size."
+            )
+        sources = [list(pair.metadata.get("source_groups", [pair.group])) for pair in chunk]
+        seen = read_images(judges, images, sources)
+        parts.append(
+            measure(
+                agreement(seen.probabilities, masks, info),
+                images,
+                extractor.compute(images),
+                sources,
+                references,
+                are_references=False,
+            )
+        )
+        found = criteria(parts[-1], real, info)
+        for name in names:  # calibrated once more: the worst of several tails is no tail
+            tail = tail_probabilities(found[name], of_real[name], low_is_bad=True)
+            if name == "copies":  # a real background is a copy by intention
+                tail = np.where([("background" in pair.metadata) for pair in chunk], 1.0, tail)
+            tails[name].append(tail)
+        confidence.append(seen.probabilities.max(axis=1).mean(axis=(1, 2)))
+        unseen.append(seen.num_unseen)
+    values = np.stack([np.concatenate(tails[name]) for name in names], axis=1)
+    judged = Judged(
+        names,
+        values,
+        _joined(parts),
+        np.concatenate(confidence) >= np.quantile(real_confidence, config.reject),
+        [int(pair.metadata.get("mask_index", place)) for place, pair in enumerate(pairs)],
+    )
+    extra = {"num_judged_by_networks_that_saw_a_source": int((np.concatenate(unseen) == 0).sum())}
+    return judged, np.stack([of_real[name] for name in names], axis=1), extra
+
+
+def _decoded(
+    synthetic: SegmentationDataset, pairs: Sequence[Pair]
+) -> Iterator[tuple[Sequence[Pair], ImageArray, MaskArray]]:
+    for start in range(0, len(pairs), AT_ONCE):
+        chunk = pairs[start : start + AT_ONCE]
+        yield chunk, *load_arrays(synthetic, chunk)
+
+
+def _joined(parts: Sequence[Measures]) -> Measures:
+    return Measures(
+        Agreement(
+            np.concatenate([part.agreement.overlap for part in parts]),
+            np.concatenate([part.agreement.false_alarm for part in parts]),
+        ),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("feature_distance", "colour_distance", "copy_ratio")
+        ),
+    )
+
+
+def _write_pairs(
+    synthetic: SegmentationDataset,
+    pairs: Sequence[Pair],
+    decisions: Sequence[Decision],
+    judged: Judged,
+    judges: Sequence[Judge],
+    out: Path,
+) -> None:
+    """Copy the files of all pairs, repaired masks apart, and write their metadata."""
+    own, split = synthetic.folder / "train", out / "train"
+    decision_of = {pair.image: decision for pair, decision in zip(pairs, decisions, strict=True)}
+    scores_of = {pair.image: judged.scores(place) for place, pair in enumerate(pairs)}
+    lines = []
+    for line in track(read_json_lines(own / "metadata.jsonl"), "Writing pairs", total=len(pairs), unit="pairs"):
+        image = own / line["image_file_name"]
+        names = [line[key] for key in ("image_file_name", "mask_file_name", "instance_file_name") if key in line]
+        decision = decision_of.get(image)
+        for name in names:
+            if not (decision is not None and decision.repaired and name == line["mask_file_name"]):
+                copy_file(own / name, split / name)
+        if decision is None:  # dropped before
+            lines.append(line)
+            continue
+        if decision.repaired:
+            _write_repaired(synthetic, Pair(image, own / line["mask_file_name"], line), judges, split)
+        lines.append({**line, "scores": scores_of[image], **decision.as_metadata()})
+    write_metadata(split, lines)
+
+
+def _write_repaired(synthetic: SegmentationDataset, pair: Pair, judges: Sequence[Judge], split: Path) -> None:
+    """Write the mask that the judges see in place of the pair's; what it ignores stays ignored."""
+    image, mask = synthetic.load(pair)
+    sources = list(pair.metadata.get("source_groups", [pair.group]))
+    seen = read_images(judges, image[None], [sources]).probabilities[0].argmax(axis=0)
+    repaired = np.where(mask == IGNORE_INDEX, IGNORE_INDEX, seen).astype(np.uint8)
+    write_png(split / pair.metadata["mask_file_name"], palette_image(repaired, synthetic.info))
+
+
+def _summary(
+    config: SelectConfig,
+    decisions: Sequence[Decision],
+    judged: Judged,
+    real: Floats,
+    judge_scores: Sequence[float],
+    extractor: str,
+) -> dict[str, Any]:
+    reasons = [decision.reason for decision in decisions if not decision.kept]
+    return {
+        "num_pairs": len(decisions),
+        "num_kept": sum(decision.kept for decision in decisions),
+        "num_repaired": sum(decision.repaired for decision in decisions),
+        "dropped": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "judges": {
+            "architectures": list(config.architectures),
+            "encoder": config.encoder,
+            "folds": config.folds,
+            "iou_on_unseen_real_images": [None if np.isnan(x) else round(float(x), 4) for x in judge_scores],
+        },
+        "features": extractor,
+        "num_real_images": len(real),
+        "criteria": {
+            name: {
+                "threshold": config.reject,
+                "median_of_synthetic": round(float(np.median(judged.tails[:, column])), 4),
+                "share_below": round(float((judged.tails[:, column] <= config.reject).mean()), 4),
+            }
+            for column, name in enumerate(judged.names)
+        },
+    }

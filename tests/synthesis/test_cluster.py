@@ -1,0 +1,82 @@
+"""Workers through Ray, on a cluster of two cores started here."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isdm.config import SampleConfig, build
+from isdm.data.dataset import SegmentationDataset
+from isdm.errors import ConfigError, OutputError
+from isdm.synthesis import cluster
+from isdm.synthesis.generate import sample
+
+pytestmark = pytest.mark.ray
+
+
+def config(**values: Any) -> SampleConfig:
+    defaults = {
+        "num_samples": 10,
+        "sampler": "dpmsolver++-sde",
+        "steps": 3,
+        "batch_size": 2,
+        "precision": "float32",
+        "device": "cpu",
+    }
+    return build(SampleConfig, defaults | values)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "train" / "metadata.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_workers_paint_the_same_pictures(fruit: SegmentationDataset, model: Path, tmp_path: Path) -> None:
+    """Also when one of them is killed on the way, and half of the work was done before."""
+    pytest.importorskip("ray")
+    alone = sample(config(), model, fruit, tmp_path / "alone")
+    shared = tmp_path / "shared"
+    real = cluster.Painter.paint
+
+    class Dies(cluster.Painter):
+        def paint(self, indices: Any) -> int:
+            if 4 in indices and not (tmp_path / "died").exists():
+                (tmp_path / "died").touch()
+                real(self, indices[:1])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(self, indices)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "Painter", Dies)
+        painted = sample(config(), model, fruit, shared, ray="auto")
+    assert (tmp_path / "died").exists()
+    assert lines(shared) == lines(tmp_path / "alone")
+    for one, other in zip(alone.pairs("train"), painted.pairs("train"), strict=True):
+        difference = alone.load(one)[0].astype(int) - painted.load(other)[0]
+        assert abs(difference).max() <= 1
+    assert not (shared / "train" / "metadata.parts").exists()
+
+
+@pytest.mark.slow
+def test_an_error_of_a_worker_is_the_users(fruit: SegmentationDataset, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+
+    class Blind(cluster.Painter):
+        def sees(self, token: str) -> bool:
+            return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "Painter", Blind)
+        with pytest.raises(OutputError, match="all machines share"):
+            sample(config(), model, fruit, tmp_path / "shared", ray="auto")
+
+
+def test_without_ray_the_extra_is_named(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"isdm\[cluster\]"):
+        sample(config(), model, fruit, tmp_path / "shared", ray="auto")
