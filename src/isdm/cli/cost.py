@@ -178,7 +178,7 @@ def _segmenter_step_seconds(config: SegmenterConfig, architecture: str, shape: S
     device = select_device(config.device)
     dtype = select_dtype(config.precision, device)
     network = build_segmenter(architecture, config.encoder, "none", shape.num_classes)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(device).ordered(select_memory_format(device, dtype))
     dice = smp.losses.DiceLoss("multiclass", from_logits=True)
     images = torch.rand(config.batch_size, shape.channels, *shape.size, device=device)
     masks = torch.zeros(config.batch_size, *shape.size, dtype=torch.int64, device=device)

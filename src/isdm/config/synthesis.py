@@ -106,16 +106,17 @@ class SelectConfig(SegmenterConfig):
     """Adam's learning rate."""
     batch_size: int = Field(8, ge=1)
     """Images a step."""
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(10, ge=1)
     """Passes of each judging segmenter over its training images."""
-    architectures: tuple[str, ...] = Field(("fpn",), min_length=1)
+    architectures: tuple[str, ...] = Field(("unet",), min_length=1)
     """Judging segmenters, one of each for every fold."""
-    folds: int = Field(2, ge=2, le=10)
+    folds: int = Field(3, ge=2, le=10)
     """Parts of the real training set; each is judged by networks that trained on the others."""
     criteria: tuple[Criterion, ...] = Field(("agreement", "features", "colour", "copies"), min_length=1)
     """What pairs are judged by."""
     reject: float = Field(0.05, gt=0, lt=0.5)
-    """Share of real pairs that each criterion would reject; the real data's own quantile becomes the threshold."""
+    """Share of the real pairs that agreement, and likeness to a copy, would each reject: their quantile is the
+    threshold. Features and colour drop what lies beyond the real pairs' outer fence."""
     best_of: int = Field(1, ge=1)
     """Keep the best of so many pictures of each mask (see `isdm sample --variants`)."""
     keep: int | None = Field(None, ge=1)

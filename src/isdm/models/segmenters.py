@@ -35,8 +35,14 @@ class Segmenter(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.memory_format = torch.contiguous_format
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1))
+
+    def ordered(self, memory_format: torch.memory_format) -> "Segmenter":
+        """Keep weights and pictures in this order in memory (see `isdm.hardware.select_memory_format`)."""
+        self.memory_format = memory_format
+        return self.to(memory_format=memory_format)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) in [0, 1] to logits (N, K, H, W)."""
@@ -44,7 +50,7 @@ class Segmenter(nn.Module):
         x = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         x = (x - self.mean) / self.std
         x = F.pad(x, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR), mode="replicate")
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=self.memory_format)
         logits: Tensor = self.network(x)
         return logits[:, :, :height, :width]
 

@@ -8,44 +8,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.config import SelectConfig
-from isdm.synthesis.scores import Floats, Measures
+from isdm.config import Criterion, SelectConfig
+from isdm.synthesis.scores import Measures, Result
 
 
 @dataclass(frozen=True)
 class Judged:
     """What is known of N pairs."""
 
-    names: Sequence[str]
-    """The criteria, in the order of the columns of `tails`."""
-    tails: Floats
-    """(N, C) share of real pairs that look as bad or worse by each criterion."""
     measures: Measures
+    result: Result
+    has_real_background: NDArray[np.bool_]
+    """(N,) such a picture is a copy by intention."""
     is_clear: NDArray[np.bool_]
     """(N,) whether the judges are as sure of what they see as they are of real images."""
     mask_index: Sequence[int]
     """(N,) number of the mask; pictures of one mask have the same."""
 
     @property
-    def score(self) -> Floats:
-        """(N,) the worst criterion counts, the others break ties: geometric mean of the least tail and of all."""
-        logarithms = np.log(self.tails)
-        score: Floats = np.exp((logarithms.min(axis=1) + logarithms.mean(axis=1)) / 2)
-        return score
+    def order(self) -> NDArray[np.int64]:
+        """The pairs (N,), the best first: by agreement, among equals the one most like a real picture."""
+        return np.lexsort((self.measures.feature_distance, -self.result.agreement))
+
+    def fails(self, config: SelectConfig) -> dict[Criterion, NDArray[np.bool_]]:
+        """Which pairs (N,) fail each of the criteria asked for."""
+        found: dict[Criterion, NDArray[np.bool_]] = {
+            "agreement": self.result.agreement <= config.reject,
+            "features": self.result.far_features,
+            "colour": self.result.far_colour,
+            "copies": (self.result.copies <= config.reject) & ~self.has_real_background,
+        }
+        return {name: found[name] for name in config.criteria}
 
     def scores(self, place: int) -> dict[str, Any]:
         """What `metadata.jsonl` says of a pair."""
-        seen = self.measures.agreement
-        overlap = {str(k): round(float(x), 4) for k, x in enumerate(seen.overlap[place]) if not np.isnan(x)}
+        seen, measures = self.measures.agreement, self.measures
         return {
-            "score": round(float(self.score[place]), 5),
-            **{name: round(float(x), 5) for name, x in zip(self.names, self.tails[place], strict=True)},
-            "iou_of_class": overlap,
+            "agreement": round(float(self.result.agreement[place]), 5),
+            "copies": round(float(self.result.copies[place]), 5),
+            "iou_of_class": {str(k): round(float(x), 4) for k, x in enumerate(seen.overlap[place]) if not np.isnan(x)},
             "false_alarm": round(float(seen.false_alarm[place]), 5),
-            "feature_distance": round(float(self.measures.feature_distance[place]), 4),
-            "colour_distance": round(float(self.measures.colour_distance[place]), 4),
-            "copy_ratio_features": round(float(self.measures.copy_ratio[place, 0]), 4),
-            "copy_ratio_pixels": round(float(self.measures.copy_ratio[place, 1]), 4),
+            "feature_distance": round(float(measures.feature_distance[place]), 4),
+            "colour_distance": round(float(measures.colour_distance[place]), 4),
+            "copy_ratio_features": round(float(measures.copy_ratio[place, 0]), 4),
+            "copy_ratio_pixels": round(float(measures.copy_ratio[place, 1]), 4),
         }
 
 
@@ -64,23 +70,19 @@ class Decision:
 
 
 def decide(config: SelectConfig, judged: Judged) -> list[Decision]:
-    """Decide on each pair: thresholds first, then the best of each mask, then the best of all.
-
-    A pair fails a criterion where no more than the share `config.reject` of real pairs looks as bad.
-    """
-    fails = judged.tails <= config.reject
+    """Decide on each pair: criteria first, then the best of each mask, then the best of all."""
+    fails = judged.fails(config)
     decisions = []
-    for failed, clear in zip(fails, judged.is_clear, strict=True):
-        reasons = [name for name, fail in zip(judged.names, failed, strict=True) if fail]
+    for place, clear in enumerate(judged.is_clear):
+        reasons = [name for name, failed in fails.items() if failed[place]]
         if config.repair and clear and reasons == ["agreement"]:
             decisions.append(Decision(True, "agreement: mask of the judges taken", repaired=True))
         else:
             decisions.append(Decision(not reasons, ", ".join(reasons)))
-    order = np.argsort(-judged.score, kind="stable")
     pictures = Counter(judged.mask_index)
     taken: Counter[int] = Counter()
     num_kept = 0
-    for place in order:
+    for place in judged.order:
         if not decisions[place].kept:
             continue
         mask = judged.mask_index[place]

@@ -1,11 +1,11 @@
 """What pairs are judged by, as numbers that mean the same for real and synthetic ones.
 
-Each measure is turned into a tail probability under the real pairs' own distribution: the share of real pairs
-that look as bad or worse. 0.5 is an ordinary real pair, 0.01 one of the hundred worst in ten thousand. Nothing
-here is a constant that was tuned on some dataset.
+Each measure is read against the real pairs' own distribution: as a tail probability, the share of real pairs that
+look as bad or worse, or by the outer fence of the real values. Nothing here is a constant that was tuned on some
+dataset.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 
 SHRINKAGE = 0.05
 """Share of the identity (of the same trace) in the covariance of colours, so that few images suffice."""
+LEAST_ALIKE = 20
+SHARE_ALIKE = 0.2
+"""Real objects of a class that an object is compared with: those of most alike area."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Agreement:
 
     overlap: Floats
     """(N, K) soft IoU of each class; undefined (NaN) where the mask lacks it."""
+    area: Floats
+    """(N, K) share of the pixels; undefined where the mask lacks the class."""
     false_alarm: Floats
     """(N,) mean probability of any class that the mask lacks, background apart."""
 
@@ -44,7 +49,8 @@ def agreement(probabilities: Probabilities, masks: MaskArray, info: DatasetInfo)
         info: the classes.
     """
     valid = masks != IGNORE_INDEX
-    overlap = np.full((len(masks), info.num_classes), np.nan)
+    overlap, area = (np.full((len(masks), info.num_classes), np.nan) for _ in range(2))
+    num_valid = np.maximum(valid.sum(axis=(1, 2)), 1)
     alarm = np.zeros(len(masks))
     for entry in info.classes[info.first_foreground :]:
         truth = masks == entry.id
@@ -53,8 +59,9 @@ def agreement(probabilities: Probabilities, masks: MaskArray, info: DatasetInfo)
         shared = np.minimum(p, truth).sum(axis=(1, 2), dtype=np.float64)
         present = truth.any(axis=(1, 2))
         overlap[present, entry.id] = shared[present] / union[present]
+        area[present, entry.id] = truth.sum(axis=(1, 2))[present] / num_valid[present]
         alarm[~present] += p[~present].sum(axis=(1, 2), dtype=np.float64)
-    return Agreement(overlap, alarm / np.maximum(valid.sum(axis=(1, 2)), 1))
+    return Agreement(overlap, area, alarm / num_valid)
 
 
 def colour_statistics(images: ImageArray) -> Floats:
@@ -154,28 +161,93 @@ def tail_probabilities(values: Floats, real: Floats, *, low_is_bad: bool) -> Flo
     return np.where(np.isnan(values) | (len(real) == 0), 1.0, shares)
 
 
-def criteria(measures: Measures, real: Measures, info: DatasetInfo) -> Mapping[str, Floats]:
-    """Tail probability (N,) of each criterion; small is bad.
+def tail_probabilities_like_area(values: Floats, areas: Floats, real: Floats, real_areas: Floats) -> Floats:
+    """`tail_probabilities` (low is bad) among the real values whose areas are most alike.
 
-    Agreement is the worst over the classes of the mask and the false alarms, each against real images that show
-    (or lack) the same; a copy must look like one by features and by pixels.
+    A network overlaps less with small objects than with large ones, real or not; compared with all, small objects
+    would fail and large ones pass.
+
+    Args:
+        values: (N,), undefined where there is no such object.
+        areas: (N,).
+        real: (M,).
+        real_areas: (M,).
     """
+    known = ~np.isnan(real)
+    real, logs = real[known], np.log(real_areas[known])
+    result = np.ones(len(values))
+    count = min(len(real), max(LEAST_ALIKE, round(SHARE_ALIKE * len(real))))
+    if count:
+        for place in np.flatnonzero(~np.isnan(values)):
+            alike = np.argpartition(np.abs(logs - np.log(areas[place])), count - 1)[:count]
+            result[place] = (1 + (real[alike] <= values[place]).sum()) / (1 + count)
+    return result
+
+
+def far_out(values: Floats, real: Floats) -> NDArray[np.bool_]:
+    """Which values (N,) lie beyond the real ones' outer fence, the upper quartile and three times the spread above.
+
+    Tukey, "Exploratory data analysis" (1977). A generator's pictures are all a little off, which a study can
+    forgive; what is meant here is a picture unlike the real ones altogether.
+    """
+    low, high = np.quantile(real, (0.25, 0.75))
+    beyond: NDArray[np.bool_] = values > high + 3 * (high - low)
+    return beyond
+
+
+def agreement_tails(seen: Agreement, real: Agreement, info: DatasetInfo) -> Floats:
+    """The worst (N,) over the classes of a mask and its false alarms, each against real pairs that show the same."""
     by_class = [
-        tail_probabilities(measures.agreement.overlap[:, k], real.agreement.overlap[:, k], low_is_bad=True)
+        tail_probabilities_like_area(seen.overlap[:, k], seen.area[:, k], real.overlap[:, k], real.area[:, k])
         for k in range(info.first_foreground, info.num_classes)
     ]
-    alarms = np.ones(len(measures.feature_distance))
-    for empty in (True, False):  # pictures without any defect have fewer false alarms, or more
-        rows, real_rows = (np.isnan(x.agreement.overlap).all(axis=1) == empty for x in (measures, real))
-        alarms[rows] = tail_probabilities(
-            measures.agreement.false_alarm[rows], real.agreement.false_alarm[real_rows], low_is_bad=False
-        )
+    alarms = np.ones(len(seen.false_alarm))
+    for empty in (True, False):  # pictures without any object have fewer false alarms, or more
+        rows, real_rows = (np.isnan(x.overlap).all(axis=1) == empty for x in (seen, real))
+        alarms[rows] = tail_probabilities(seen.false_alarm[rows], real.false_alarm[real_rows], low_is_bad=False)
+    worst: Floats = np.min([*by_class, alarms], axis=0)
+    return worst
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The real pairs that the others are measured by."""
+
+    measures: Measures
+    agreement_tails: Floats
+    """Those of the real pairs themselves: the worst of several tails is not yet a tail."""
+    info: DatasetInfo
+
+    @staticmethod
+    def of(measures: Measures, info: DatasetInfo) -> "Yardstick":
+        """Measure the real pairs by themselves."""
+        return Yardstick(measures, agreement_tails(measures.agreement, measures.agreement, info), info)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How N pairs do by each criterion."""
+
+    agreement: Floats
+    """(N,) share of real pairs whose masks agree as badly or worse."""
+    copies: Floats
+    """(N,) share of real pairs that look as much like a copy, by features and by pixels, or more."""
+    far_features: NDArray[np.bool_]
+    """(N,) unlike all real pictures in features."""
+    far_colour: NDArray[np.bool_]
+    """(N,) unlike all real pictures in brightness and colour."""
+
+
+def compare(measures: Measures, real: Yardstick) -> Result:
+    """Compare pairs with real ones."""
+    tails = agreement_tails(measures.agreement, real.measures.agreement, real.info)
     copies = [
-        tail_probabilities(measures.copy_ratio[:, way], real.copy_ratio[:, way], low_is_bad=True) for way in (0, 1)
+        tail_probabilities(measures.copy_ratio[:, way], real.measures.copy_ratio[:, way], low_is_bad=True)
+        for way in (0, 1)
     ]
-    return {
-        "agreement": np.min([*by_class, alarms], axis=0),
-        "features": tail_probabilities(measures.feature_distance, real.feature_distance, low_is_bad=False),
-        "colour": tail_probabilities(measures.colour_distance, real.colour_distance, low_is_bad=False),
-        "copies": np.max(copies, axis=0),
-    }
+    return Result(
+        tail_probabilities(tails, real.agreement_tails, low_is_bad=True),
+        np.max(copies, axis=0),
+        far_out(measures.feature_distance, real.measures.feature_distance),
+        far_out(measures.colour_distance, real.measures.colour_distance),
+    )

@@ -34,14 +34,13 @@ from isdm.synthesis.judges import Judge, judge_steps, read_images, train_judges
 from isdm.synthesis.scores import (
     Agreement,
     Colours,
-    Floats,
     Measures,
     References,
+    Yardstick,
     agreement,
     colour_statistics,
-    criteria,
+    compare,
     measure,
-    tail_probabilities,
 )
 from isdm.training.segmentation import LabelledImages
 
@@ -81,7 +80,7 @@ def select(
     references = References(
         training.images, groups, extractor.compute(training.images), Colours.of(colour_statistics(training.images))
     )
-    judged, real, extra = _judge_all(config, synthetic, pairs, dataset, training, judges, extractor, references)
+    judged, facts = _judge_all(config, synthetic, pairs, dataset, training, judges, extractor, references)
     decisions = decide(config, judged)
     if not any(decision.kept for decision in decisions):
         raise DataError(
@@ -89,7 +88,7 @@ def select(
             f"smaller --set reject=…"
         )
     _write_pairs(synthetic, pairs, decisions, judged, judges, out)
-    summary = _summary(config, decisions, judged, real, judge_scores, extractor.name) | extra
+    summary = _summary(config, decisions, judged, judge_scores) | facts
     write_json(out / FILE_NAME, summary)
     source = synthetic.info.source | {"selected_with": inputs["train split"], "selected_from": inputs["synthetic"]}
     split = {"train": summary["num_kept"]}
@@ -140,8 +139,8 @@ def _judge_all(
     judges: Sequence[Judge],
     extractor: FeatureExtractor,
     references: References,
-) -> tuple[Judged, Floats, dict[str, Any]]:
-    """Criteria and scores of all synthetic pairs, and the criteria of the real ones that set the scale."""
+) -> tuple[Judged, dict[str, Any]]:
+    """Measure all synthetic pairs against the real ones, which the judges read in the same way."""
     own = [[group] for group in references.groups]
     info = dataset.info
     reading = read_images(judges, training.images, own)
@@ -153,15 +152,12 @@ def _judge_all(
         references,
         are_references=True,
     )
-    names = list(config.criteria)
-    of_real = criteria(real, real, info)
+    yardstick = Yardstick.of(real, info)
     real_confidence = reading.probabilities.max(axis=1).mean(axis=(1, 2))
-    tails: dict[str, list[Floats]] = {name: [] for name in names}
     parts: list[Measures] = []
     confidence, unseen = [], []
-    for chunk, images, masks in track(
-        _decoded(synthetic, pairs), "Judging", total=-(-len(pairs) // AT_ONCE), unit="blocks"
-    ):
+    blocks = -(-len(pairs) // AT_ONCE)
+    for chunk, images, masks in track(_decoded(synthetic, pairs), "Judging", total=blocks, unit="blocks"):
         if images.shape[1:] != training.images.shape[1:]:
             raise DataError(
                 f"{synthetic.folder} has images of shape {images.shape[1:]}, the real ones "
@@ -169,34 +165,25 @@ def _judge_all(
             )
         sources = [list(pair.metadata.get("source_groups", [pair.group])) for pair in chunk]
         seen = read_images(judges, images, sources)
-        parts.append(
-            measure(
-                agreement(seen.probabilities, masks, info),
-                images,
-                extractor.compute(images),
-                sources,
-                references,
-                are_references=False,
-            )
-        )
-        found = criteria(parts[-1], real, info)
-        for name in names:  # calibrated once more: the worst of several tails is no tail
-            tail = tail_probabilities(found[name], of_real[name], low_is_bad=True)
-            if name == "copies":  # a real background is a copy by intention
-                tail = np.where([("background" in pair.metadata) for pair in chunk], 1.0, tail)
-            tails[name].append(tail)
+        features = extractor.compute(images)
+        found = agreement(seen.probabilities, masks, info)
+        parts.append(measure(found, images, features, sources, references, are_references=False))
         confidence.append(seen.probabilities.max(axis=1).mean(axis=(1, 2)))
         unseen.append(seen.num_unseen)
-    values = np.stack([np.concatenate(tails[name]) for name in names], axis=1)
+    measures = _joined(parts)
     judged = Judged(
-        names,
-        values,
-        _joined(parts),
+        measures,
+        compare(measures, yardstick),
+        np.array(["background" in pair.metadata for pair in pairs]),
         np.concatenate(confidence) >= np.quantile(real_confidence, config.reject),
         [int(pair.metadata.get("mask_index", place)) for place, pair in enumerate(pairs)],
     )
-    extra = {"num_judged_by_networks_that_saw_a_source": int((np.concatenate(unseen) == 0).sum())}
-    return judged, np.stack([of_real[name] for name in names], axis=1), extra
+    facts = {
+        "features": extractor.name,
+        "num_real_images": len(training),
+        "num_judged_by_networks_that_saw_a_source": int((np.concatenate(unseen) == 0).sum()),
+    }
+    return judged, facts
 
 
 def _decoded(
@@ -210,8 +197,10 @@ def _decoded(
 def _joined(parts: Sequence[Measures]) -> Measures:
     return Measures(
         Agreement(
-            np.concatenate([part.agreement.overlap for part in parts]),
-            np.concatenate([part.agreement.false_alarm for part in parts]),
+            *(
+                np.concatenate([getattr(part.agreement, name) for part in parts])
+                for name in ("overlap", "area", "false_alarm")
+            )
         ),
         *(
             np.concatenate([getattr(part, name) for part in parts])
@@ -259,12 +248,7 @@ def _write_repaired(synthetic: SegmentationDataset, pair: Pair, judges: Sequence
 
 
 def _summary(
-    config: SelectConfig,
-    decisions: Sequence[Decision],
-    judged: Judged,
-    real: Floats,
-    judge_scores: Sequence[float],
-    extractor: str,
+    config: SelectConfig, decisions: Sequence[Decision], judged: Judged, judge_scores: Sequence[float]
 ) -> dict[str, Any]:
     reasons = [decision.reason for decision in decisions if not decision.kept]
     return {
@@ -272,20 +256,12 @@ def _summary(
         "num_kept": sum(decision.kept for decision in decisions),
         "num_repaired": sum(decision.repaired for decision in decisions),
         "dropped": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "share_failing": {name: round(float(failed.mean()), 4) for name, failed in judged.fails(config).items()},
+        "median_agreement": round(float(np.median(judged.result.agreement)), 4),
         "judges": {
             "architectures": list(config.architectures),
             "encoder": config.encoder,
             "folds": config.folds,
             "iou_on_unseen_real_images": [None if np.isnan(x) else round(float(x), 4) for x in judge_scores],
-        },
-        "features": extractor,
-        "num_real_images": len(real),
-        "criteria": {
-            name: {
-                "threshold": config.reject,
-                "median_of_synthetic": round(float(np.median(judged.tails[:, column])), 4),
-                "share_below": round(float((judged.tails[:, column] <= config.reject).mean()), 4),
-            }
-            for column, name in enumerate(judged.names)
         },
     }

@@ -16,7 +16,7 @@ from torchvision.tv_tensors import Mask as MaskTensor
 from isdm.config import SegmenterConfig
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import ImageArray, MaskArray
-from isdm.hardware import autocast, select_device, select_dtype
+from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.metrics.segmentation import count_pixels, mean_foreground_iou
 from isdm.models.segmenters import Segmenter, build_segmenter
 from isdm.training.checkpoint import snapshot
@@ -108,7 +108,7 @@ def train_segmenter(
     dtype = select_dtype(config.precision, device)
     torch.manual_seed(seed)
     network = build_segmenter(architecture, config.encoder, config.encoder_weights, num_classes)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(device).ordered(select_memory_format(device, dtype))
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     loss_of = segmentation_loss(config)
     order = _Order(len(training), seed)
