@@ -163,6 +163,12 @@ def append_json_lines(path: Path, values: Iterable[Any]) -> None:
         os.fsync(file.fileno())
 
 
+def write_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write a JSON-lines file, line by line and yet whole or not at all."""
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
+
+
 def read_json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> list[Any]:
     """Read a JSON-lines file.
 

@@ -9,7 +9,6 @@ It is also a Hugging Face `imagefolder`. Masks are palette PNGs: the pixel is th
 it. Instance maps are grey PNGs of 16 bits; all pairs have one, or none. Nothing here needs torch.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -30,7 +29,7 @@ from isdm.files import (
     sha256_of_file,
     sha256_of_json,
     write_json,
-    written_aside,
+    write_json_lines,
 )
 from isdm.memory import GIB, array_on_disk, free_host_bytes
 from isdm.progress import say
@@ -362,8 +361,4 @@ def palette_image(mask: MaskArray, info: DatasetInfo) -> Image.Image:
 
 def write_metadata(split_folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Write `metadata.jsonl`, line by line and yet whole or not at all."""
-    with (
-        written_aside(split_folder / "metadata.jsonl") as aside,
-        aside.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        file.writelines(json.dumps(dict(line), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    write_json_lines(split_folder / "metadata.jsonl", (dict(line) for line in lines))

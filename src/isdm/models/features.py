@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from isdm.data.image_files import ImageArray
 from isdm.errors import ConfigError, WeightsUnavailableError
 from isdm.models.segmenters import PACKAGED_ENCODER, Segmenter, packaged_weights
 from isdm.models.state_files import UnreadableStateError, load_plain_tensors
@@ -28,6 +27,7 @@ LEAST_SIDE_PX = 96
 """Smaller pictures are enlarged to it: networks trained on ImageNet see little in tiny ones."""
 BATCH = 32
 
+Images = NDArray[np.uint8 | np.uint16]
 Features = NDArray[np.float32]
 
 _LITE0 = "tf_efficientnet_lite0"
@@ -41,7 +41,7 @@ class FeatureExtractor:
 
     name: str
     """Shown beside every figure."""
-    compute: Callable[[ImageArray], Features]
+    compute: Callable[[Images], Features]
     """(N, H, W, C) uint8 or uint16 to (N, D) float32."""
 
 
@@ -135,7 +135,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     return {key: value for key, value in inner.items() if isinstance(value, Tensor)}
 
 
-def _timm_features(network: nn.Module, device: torch.device) -> Callable[[ImageArray], Features]:
+def _timm_features(network: nn.Module, device: torch.device) -> Callable[[Images], Features]:
     settings: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     mean, std = (torch.tensor(settings[key]).view(1, 3, 1, 1).to(device) for key in ("mean", "std"))
     network.to(device)
@@ -179,11 +179,11 @@ def _inception(file: str, device: torch.device) -> FeatureExtractor:
 
 def _batched(
     features: Callable[[Tensor], Tensor], device: torch.device, least_side_px: int
-) -> Callable[[ImageArray], Features]:
+) -> Callable[[Images], Features]:
     """Apply `features` to pictures as RGB (N, 3, H, W) float32 in [0, 1], some at a time."""
 
     @torch.no_grad()
-    def compute(images: ImageArray) -> Features:
+    def compute(images: Images) -> Features:
         parts = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]

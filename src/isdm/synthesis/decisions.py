@@ -46,7 +46,9 @@ class Judged:
         return {
             "agreement": round(float(self.result.agreement[place]), 5),
             "copies": round(float(self.result.copies[place]), 5),
-            "iou_of_class": {str(k): round(float(x), 4) for k, x in enumerate(seen.overlap[place]) if not np.isnan(x)},
+            "iou_of_class": {
+                str(k): round(float(x), 4) for k, x in enumerate(seen.overlap[place]) if not np.isnan(x)
+            },
             "false_alarm": round(float(seen.false_alarm[place]), 5),
             "feature_distance": round(float(measures.feature_distance[place]), 4),
             "colour_distance": round(float(measures.colour_distance[place]), 4),
