@@ -89,7 +89,6 @@ def sample(
     timesteps: Annotated[str | None, typer.Option(help="respaced, or rescaled as the paper did.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale (1.5); 1 is off.")] = None,
     masks: Annotated[str | None, typer.Option(help="real, augmented or generated.")] = None,
-    mask_model: Annotated[Path | None, typer.Option(help="Folder of the mask generator, to use it again.")] = None,
     background: Annotated[str | None, typer.Option(help="generated, or real: paint only the defect.")] = None,
     photographs: Annotated[
         Path | None, typer.Option(help="Defect-free pictures to paint into, at their size.")
@@ -112,7 +111,6 @@ def sample(
         timesteps=timesteps,
         guidance=guidance,
         masks=masks,
-        mask_model=mask_model,
         background=background,
         photographs=photographs,
         balance=balance,

@@ -34,11 +34,7 @@ class SampleConfig(StageConfig):
     """Guide only while t (0 clean, 1000 noise) lies within; elsewhere one pass is made instead of two."""
     masks: Masks = "real"
     """Where the masks come from: the training masks (`real`), those moved, bent and combined (`augmented`), or new
-    ones from a generator that learnt from them (`generated`)."""
-    mask_model: Path | None = None
-    """Folder of the mask generator, made there if it is not; without it, `mask_model` in the output folder."""
-    mask_steps: int = Field(2000, ge=1)
-    """Training steps of the mask generator."""
+    ones made of their shapes (`generated`)."""
     balance: Balance = "none"
     """Choose masks so that real and synthetic classes together become even, by `pixels` or by `objects`."""
     balance_tolerance: float = Field(0.1, gt=0, lt=1)

@@ -1,0 +1,120 @@
+"""Choose masks so that real and synthetic classes together become even.
+
+With one foreground class there is nothing to be even with but its absence: then pictures with and without the object
+are balanced, or object pixels and background as far as the masks allow.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isdm.config import SampleConfig
+from isdm.data.dataset import IGNORE_INDEX, DatasetInfo
+from isdm.data.image_files import MaskArray
+from isdm.data.instances import InstanceArray
+from isdm.errors import DataError
+from isdm.files import write_json
+from isdm.progress import say
+from isdm.synthesis.masks.drawn import objects_of
+
+Counts = NDArray[np.float64]
+FILE_NAME = "balance.json"
+REUSE = 0.05
+"""What taking a mask once more costs against its gain, so that masks take turns."""
+
+
+def balanced_plan(
+    config: SampleConfig,
+    masks: MaskArray,
+    instances: InstanceArray | None,
+    info: DatasetInfo,
+    num_masks: int,
+    folder: Path,
+) -> NDArray[np.int64]:
+    """Which training mask each of `num_masks` new ones takes, or is modelled on: (num_masks,).
+
+    Greedy: the next mask is the one that brings the shares of real and chosen together nearest to even, one that was
+    taken often being held back a little. Masks may be taken any number of times, so it never runs dry. What was
+    reached is said and written to `folder`/balance.json.
+
+    Raises:
+        DataError: a class is in no training mask, or fewer than two things can be even.
+    """
+    counts, names = counts_of(config, masks, instances, info)
+    total = counts.sum(axis=0)
+    missing = [name for name, count in zip(names, total, strict=True) if count == 0]
+    if missing:
+        raise DataError(
+            f"No training mask has {missing[0]!r}, so it cannot be balanced; merge or leave out the class."
+        )
+    before = total.copy()
+    taken = np.zeros(len(masks))
+    order = np.random.default_rng((config.seed, 0xBA1)).permutation(len(masks))  # decides among equals
+    candidates = counts[order]
+    plan = np.empty(num_masks, np.int64)
+    for place in range(num_masks):
+        after = total + candidates
+        shares = after / after.sum(axis=1, keepdims=True)
+        unevenness = ((shares - 1 / len(names)) ** 2).sum(axis=1)
+        now = (((total / total.sum()) - 1 / len(names)) ** 2).sum()
+        cost = (unevenness - now) / max(now, 1e-12) + REUSE * taken[order] * len(masks) / (1 + place)
+        best = int(np.argmin(cost))
+        plan[place] = order[best]
+        taken[order[best]] += 1
+        total = after[best]
+    _report(config, names, before, total, taken, folder)
+    return plan
+
+
+def counts_of(
+    config: SampleConfig, masks: MaskArray, instances: InstanceArray | None, info: DatasetInfo
+) -> tuple[Counts, list[str]]:
+    """What is balanced: counts (N, B) of each mask and the names of the B things."""
+    classes = info.classes[info.first_foreground :]
+    by_pixels = config.balance == "pixels"
+    if by_pixels:
+        counts = np.stack([(masks == entry.id).sum(axis=(1, 2)) for entry in classes], axis=1).astype(np.float64)
+    else:
+        found = [
+            [
+                thing.class_id
+                for thing in objects_of(mask, None if instances is None else instances[row], classes[0].id)
+            ]
+            for row, mask in enumerate(masks)
+        ]
+        counts = np.array([[own.count(entry.id) for entry in classes] for own in found], np.float64)
+    names = [entry.name for entry in classes]
+    if len(classes) > 1:
+        return counts, names
+    if by_pixels:
+        rest = ((masks != IGNORE_INDEX).sum(axis=(1, 2)) - counts[:, 0])[:, None]
+        return np.concatenate([counts, rest], axis=1), [names[0], info.classes[0].name]
+    has = (counts[:, :1] > 0).astype(np.float64)
+    return np.concatenate([has, 1 - has], axis=1), [f"pictures with {names[0]}", f"pictures without {names[0]}"]
+
+
+def _report(
+    config: SampleConfig, names: list[str], before: Counts, after: Counts, taken: Counts, folder: Path
+) -> None:
+    evenness = [float(x.min() / x.max()) for x in (before, after)]
+    met = evenness[1] >= 1 - config.balance_tolerance
+    record: dict[str, Any] = {
+        "by": config.balance,
+        "before": dict(zip(names, before.tolist(), strict=True)),
+        "after": dict(zip(names, after.tolist(), strict=True)),
+        "least_over_most_before": round(evenness[0], 4),
+        "least_over_most_after": round(evenness[1], 4),
+        "tolerance": config.balance_tolerance,
+        "met": met,
+        "most_uses_of_a_mask": int(taken.max()),
+        "masks_used": int((taken > 0).sum()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / FILE_NAME, record)
+    text = f"Balance by {config.balance}: the rarest has {evenness[0]:.2f} of the most frequent, with the new masks "
+    text += f"{evenness[1]:.2f}."
+    if not met:
+        text += f" The tolerance asks for {1 - config.balance_tolerance:.2f}; sample more, with -n."
+    say(text)
