@@ -109,10 +109,13 @@ def test_photographs_that_show_held_out_images_are_left_out(
     folder.mkdir()
     leaked = fruit.load(fruit.pairs("test")[0])[0]
     Image.fromarray(leaked).save(folder / "leaked.png")
+    Image.fromarray(np.zeros_like(leaked)).save(folder / "empty_mask.png")
     Image.fromarray(fruit.load(fruit.pairs("train")[0])[0][::-1]).save(folder / "own.png")
     synthetic = sample(config(photographs=folder), model, fruit, tmp_path / "synthetic")
     assert {pair.metadata["background"] for pair in synthetic.pairs("train")} == {"own"}
-    assert "1 of 2 photographs" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 3 photographs show" in said
+    assert "1 of 3 photographs have a single colour" in said
     (folder / "own.png").unlink()
     with pytest.raises(DataError, match="Every photograph"):
         sample(config(photographs=folder), model, fruit, tmp_path / "nothing")

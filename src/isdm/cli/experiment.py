@@ -52,6 +52,7 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     from isdm.data.importing import import_dataset
     from isdm.evaluation.study import evaluate
     from isdm.report import report
+    from isdm.report.audit_page import write_audit_page
     from isdm.synthesis.audit import audit
     from isdm.synthesis.generate import sample
     from isdm.synthesis.select import select
@@ -72,6 +73,7 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
         synthetic = select(config.select, synthetic, dataset, out / "selected")
     if config.audit is not None:
         audit(config.audit, synthetic, dataset, out / "audit")
+        write_audit_page(out / "audit", synthetic, dataset)
     evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name)
     say("Writing the report.")
     return report(

@@ -6,8 +6,10 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from isdm.report.audit_text import copying_verdict, fidelity_rows
 from isdm.report.tables import format_table, summary_table, verdicts
 
 
@@ -33,6 +35,19 @@ def print_agreement(audit: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print("Do the synthetic images follow their masks?")
     console.print(table)
+
+
+def print_audit(audit: Mapping[str, Any]) -> None:
+    """Print what an audit found: agreement, fidelity, copying."""
+    print_agreement(audit)
+    console = Console(highlight=False)
+    table = Table(f"features: {audit['fidelity']['features']}", "synthetic [95 %]", "real held-out [95 %]")
+    for row in fidelity_rows(audit["fidelity"]):
+        table.add_row(row["name"], escape(row["synthetic"]), escape(row["held_out"]))
+    console.print("Are they like real pictures?")
+    console.print(table)
+    verdict = copying_verdict(audit)
+    console.print(f"Does it copy? {verdict['headline']} {verdict['why']}", markup=False)
 
 
 def _number(value: float | None) -> str:

@@ -59,7 +59,7 @@ def run(
 
 def _run(experiment: Path, out: Path) -> None:
     from isdm.cli.experiment import read_experiment, run_experiment
-    from isdm.cli.results import print_agreement, print_results
+    from isdm.cli.results import print_audit, print_results
     from isdm.provenance import Stopwatch
 
     watch = Stopwatch()
@@ -67,6 +67,6 @@ def _run(experiment: Path, out: Path) -> None:
     page = run_experiment(config, out)
     console = Console(highlight=False, soft_wrap=True)
     if config.audit is not None:
-        print_agreement(read_json(out / "audit" / "audit.json"))
+        print_audit(read_json(out / "audit" / "audit.json"))
     print_results(out / "study")
     console.print(f"Done in {format_seconds(watch.seconds)}. Report: {page}")

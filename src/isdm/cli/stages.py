@@ -167,18 +167,24 @@ def audit(
     encoder: Encoder = None,
     encoder_weights: EncoderWeights = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the judging segmenter (50).")] = None,
+    extractor: Extractor = None,
     config: ConfigFile = None,
     settings: Settings = None,
     seed: Seed = None,
 ) -> None:
-    """Measure whether synthetic images follow their masks, against real images and shuffled masks."""
-    named = options.given(encoder=encoder, encoder_weights=encoder_weights, epochs=epochs, seed=seed)
+    """Measure whether synthetic images follow their masks, look real, and are copies."""
+    named = options.given(
+        encoder=encoder, encoder_weights=encoder_weights, epochs=epochs, extractor=extractor, seed=seed
+    )
     resolved = options.config(AuditConfig, options.layered(config, named, settings or ()), "audit")
-    from isdm.cli.results import print_agreement
+    from isdm.cli.results import print_audit
     from isdm.data.dataset import SegmentationDataset
-    from isdm.synthesis import audit as auditing
+    from isdm.report.audit_page import write_audit_page
+    from isdm.synthesis.audit import audit as run_audit
 
-    print_agreement(auditing.audit(resolved, SegmentationDataset(synthetic), SegmentationDataset(real), out))
+    painted, dataset = SegmentationDataset(synthetic), SegmentationDataset(real)
+    print_audit(run_audit(resolved, painted, dataset, out))
+    Console().print(f"Audit: {write_audit_page(out, painted, dataset)}", soft_wrap=True)
 
 
 def evaluate(

@@ -10,16 +10,13 @@ The folder is written aside and renamed, so it is there whole or not at all. Nam
 are strangers' text: they pass through `printable` and Jinja's autoescape.
 """
 
-import base64
 import shutil
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
-from PIL import Image
 
 from isdm import provenance
 from isdm.data.dataset import SegmentationClass, SegmentationDataset
@@ -38,6 +35,7 @@ from isdm.report.dataset_figures import (
     object_sizes_figure,
 )
 from isdm.report.drawing import DARK, LIGHT, save, svg
+from isdm.report.pictures import data_uri, jpeg_uri
 from isdm.version import __version__
 
 STAGE = "data describe"
@@ -228,7 +226,7 @@ def _figures(statistics: Statistics, folder: Path) -> dict[str, dict[str, str]]:
             for shape, stacked in (("wide", False), ("narrow", True)):
                 variant = draw(statistics, theme=theme, stacked=stacked)
                 assert variant is not None, "a theme decides colours, not whether there is anything to draw"
-                embedded[name][f"{tone}_{shape}"] = _data_uri("image/svg+xml", svg(variant))
+                embedded[name][f"{tone}_{shape}"] = data_uri("image/svg+xml", svg(variant))
     return embedded
 
 
@@ -238,17 +236,6 @@ def _shown(pair: ShownPair, statistics: Statistics) -> dict[str, str]:
         "split": pair.split,
         "size": pair.size,
         "classes": shown_classes(pair, statistics.info),
-        "image": _jpeg_uri(pair.image),
-        "overlay": _jpeg_uri(pair.overlay),
+        "image": jpeg_uri(pair.image),
+        "overlay": jpeg_uri(pair.overlay),
     }
-
-
-def _jpeg_uri(picture: Image.Image) -> str:
-    """A small picture for the page; its colours are stored at full resolution, for the contours' sake."""
-    content = BytesIO()
-    picture.save(content, format="JPEG", quality=90, subsampling=0)
-    return _data_uri("image/jpeg", content.getvalue())
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -133,6 +133,8 @@ def find_backgrounds(
 def without_held_out(files: Sequence[Path], dataset: SegmentationDataset) -> list[Path]:
     """Leave out photographs that show the same as a validation or test image: they would leak into training.
 
+    Files of a single colour, such as the empty masks that some datasets keep beside their photographs, go too.
+
     Raises:
         DataError: nothing is left.
     """
@@ -140,15 +142,22 @@ def without_held_out(files: Sequence[Path], dataset: SegmentationDataset) -> lis
     everything = [*files, *held_out]
     thumbnails = np.zeros((len(everything), SIDE_PX, SIDE_PX), np.uint8)
     info = dataset.info
+    flat = set()
     for row, path in enumerate(track(everything, "Reading photographs", total=len(everything))):
-        thumbnails[row] = thumbnail(read_image(path, info.channels, info.bit_depth))
+        image = read_image(path, info.channels, info.bit_depth)
+        thumbnails[row] = thumbnail(image)
+        if row < len(files) and image.min() == image.max():
+            flat.add(row)
     pictures = [(row, sha256_of_file(path)) for row, path in enumerate(everything)]
     same = {m.first for m in find_same(thumbnails, pictures) if m.first < len(files) <= m.second}
-    kept = [path for row, path in enumerate(files) if row not in same]
+    same -= flat
+    kept = [path for row, path in enumerate(files) if row not in same | flat]
+    if flat:
+        say(f"{len(flat)} of {len(files)} photographs have a single colour: left out.")
     if same:
         say(f"{len(same)} of {len(files)} photographs show what validation or test images show: left out.")
     if not kept:
-        raise DataError("Every photograph shows what a validation or test image shows; give others.")
+        raise DataError("Every photograph has one colour or shows what a held-out image shows; give others.")
     return kept
 
 

@@ -1,0 +1,78 @@
+"""What an audit found, in words that are never stronger than its figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+FIGURES = {
+    "kid": ("KID", "0 is best; may be slightly negative"),
+    "fid": ("FID", "0 is best; biased upward for few pictures"),
+    "precision": ("precision", "share of pictures that look like real ones"),
+    "recall": ("recall", "share of real pictures that it could have painted"),
+    "density": ("density", "about 1 for real pictures"),
+    "coverage": ("coverage", "share of real pictures with a synthetic neighbour"),
+}
+
+
+def lead(audit: Mapping[str, Any]) -> str:
+    """How well the pictures follow their masks, in a sentence."""
+    share = audit["agreement"]
+    if share is None:
+        return "The judge recognises nothing on real held-out images, so the agreement with the masks is undefined."
+    chance = audit["shuffled_agreement"] or 0.0
+    return (
+        f"A segmenter trained on the real images finds the masks in the synthetic ones with {share:.2f} of the IoU "
+        f"that it reaches on real held-out images; with the masks of others it would be {chance:.2f}."
+    )
+
+
+def copying_verdict(audit: Mapping[str, Any]) -> dict[str, str]:
+    """Whether it copies: a headline and what it rests on."""
+    copying = audit["copying"]
+    if copying.get("verdict") is None:
+        return {"headline": "Copying could not be tested.", "why": f"Because {copying['why']}."}
+    shares = [f"{100 * copying[way]['share_synthetic']:.1f} % by {way}" for way in ("pixels", "features")]
+    unseen = [f"{100 * copying[way]['share_held_out']:.1f} %" for way in ("pixels", "features")]
+    least = min(copying[way]["p_copies"] for way in ("pixels", "features"))
+    facts = (
+        f"By the ratio test {' and '.join(shares)} of the synthetic pictures are copies of a training picture; of "
+        f"real held-out pictures, which cannot be copies, {' and '.join(unseen)}."
+    )
+    if copying["verdict"] == "copies":
+        text = {"headline": f"The generator copies training pictures (p = {least:.4f}).", "why": facts}
+    elif copying["verdict"] == "closer":
+        text = {
+            "headline": "No copies, but closer to single training pictures than new real ones are.",
+            "why": f"{facts} Pictures painted for training masks share their layout; that can bring them closer.",
+        }
+    else:
+        text = {"headline": "No sign of copying.", "why": facts}
+    if not copying["can_tell"]:
+        text["why"] += " There are too few held-out groups for a test to tell: judge by the pictures below."
+    if audit["num_real_backgrounds"]:
+        text["why"] += (
+            f" {audit['num_real_backgrounds']:,} pictures have real backgrounds on purpose; they are copies but for "
+            f"the defect."
+        )
+    return text
+
+
+def fidelity_rows(fidelity: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The figures of fidelity, each beside what held-out real pictures score."""
+    return [
+        {
+            "name": title,
+            "meaning": meaning,
+            **{side: _with_interval(fidelity.get(side), name) for side in ("synthetic", "held_out")},
+        }
+        for name, (title, meaning) in FIGURES.items()
+    ]
+
+
+def _with_interval(side: Mapping[str, Any] | None, name: str) -> str:
+    if side is None:
+        return "too few pictures"
+    value, low, high = (side[name][key] for key in ("value", "low", "high"))
+    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    if low is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
