@@ -124,13 +124,13 @@ def _timm_network(name: str, file: Path | None) -> nn.Module:
     return network.eval()
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path, what: str = "weights") -> dict[str, Tensor]:
     if not file.is_file():
         raise WeightsUnavailableError(f"{file} does not exist; give a file of weights.")
     try:
         state: Any = load_file(file) if file.suffix == ".safetensors" else load_plain_tensors(file)
     except UnreadableStateError as reason:
-        raise WeightsUnavailableError(f"{file} cannot be read as weights ({reason}).") from None
+        raise WeightsUnavailableError(f"{file} cannot be read as {what} ({reason}).") from None
     inner: Any = state.get("state_dict", state) if isinstance(state, dict) else {}
     return {key: value for key, value in inner.items() if isinstance(value, Tensor)}
 
@@ -164,6 +164,7 @@ def _inception(file: str, device: torch.device) -> FeatureExtractor:
             f"The weights of the FID Inception are not at {path}; fetch {Path(URL_INCEPTION_V3).name} of the project "
             f"torch-fidelity once and put it there, or pass inception=FILE."
         )
+    _read(path, "the FID Inception")  # refuses what is no plain weights before another loader opens it
     try:
         network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
     except (RuntimeError, OSError, ValueError, KeyError) as error:

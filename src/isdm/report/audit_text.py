@@ -32,7 +32,7 @@ def copying_verdict(audit: Mapping[str, Any]) -> dict[str, str]:
         return {"headline": "Copying could not be tested.", "why": f"Because {copying['why']}."}
     shares = [f"{100 * copying[way]['share_synthetic']:.1f} % by {way}" for way in ("pixels", "features")]
     unseen = [f"{100 * copying[way]['share_held_out']:.1f} %" for way in ("pixels", "features")]
-    least = min(copying[way]["p_copies"] for way in ("pixels", "features"))
+    least = min(copying[way][test] for way in ("pixels", "features") for test in ("p_copies", "p_closer"))
     facts = (
         f"By the ratio test {' and '.join(shares)} of the synthetic pictures are copies of a training picture; of "
         f"real held-out pictures, which cannot be copies, {' and '.join(unseen)}."

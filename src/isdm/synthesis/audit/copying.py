@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isdm.config import AuditConfig
 from isdm.data.dataset import Pair
 from isdm.data.image_files import ImageArray
-from isdm.metrics.copying import Neighbours, copy_test, nearest_two, nearest_two_pixels, ratios, verdict
+from isdm.metrics.copying import Neighbours, copy_test, level_of, nearest_two, nearest_two_pixels, ratios, verdict
 from isdm.metrics.fidelity import Features
 from isdm.synthesis.audit.agreement import number
 
@@ -80,7 +80,7 @@ def copying(config: AuditConfig, extractor: str, real: Side, held_out: Side, syn
         "features": extractor,
         "verdict": verdict(tests, config.significance),
         "significance": config.significance,
-        "can_tell": any(test.smallest_p < config.significance / len(tests) for test in tests.values()),
+        "can_tell": any(test.smallest_p < level_of(len(tests), config.significance) for test in tests.values()),
         **{
             name: {
                 **{key: number(value) if isinstance(value, float) else value for key, value in vars(test).items()},
