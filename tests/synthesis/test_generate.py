@@ -12,7 +12,6 @@ from isdm.errors import DataError, ModelError, OutputError
 from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.synthesis import painting
 from isdm.synthesis.generate import sample
-from isdm.synthesis.masks import draw_mask, source_index
 
 
 def config(**values: Any) -> SampleConfig:
@@ -136,19 +135,3 @@ def test_other_classes_are_refused(fruit: SegmentationDataset, model: Path, tmp_
     with pytest.raises(ModelError, match="rust"):
         sample(config(), copy, fruit, tmp_path / "synthetic")
     assert not (tmp_path / "synthetic").exists()
-
-
-def test_masks_are_taken_in_turn() -> None:
-    first, second = ([source_index(0, i, 7) for i in range(start, start + 7)] for start in (0, 7))
-    assert sorted(first) == sorted(second) == list(range(7))
-    assert first != second
-
-
-def test_augmented_masks_move_and_stay_valid(fruit: SegmentationDataset) -> None:
-    mask = max((fruit.load(pair)[1] for pair in fruit.pairs("train")), key=lambda mask: (mask > 0).sum())
-    moved = [draw_mask("augmented", mask, 0, index) for index in range(20)]
-    assert all(set(np.unique(m)) <= set(np.unique(mask)) | {0} for m in moved)
-    assert len({m.tobytes() for m in moved}) == 20
-    assert np.array_equal(moved[3], draw_mask("augmented", mask, 0, 3))
-    areas = [(m > 0).sum() / (mask > 0).sum() for m in moved]
-    assert 0.4 < min(areas) < max(areas) < 1.6

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from isdm import pipeline as pipeline_module
 from isdm.config import FinetuneConfig, SampleConfig, TrainConfig, build, with_preset
@@ -16,7 +17,7 @@ from isdm.data.instances import load_instances
 from isdm.errors import ModelError
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
 from isdm.synthesis.generate import sample
-from isdm.synthesis.masks import draw_instances, draw_mask
+from isdm.synthesis.masks import DrawnMask, TrainingMasks, mask_source
 from isdm.training.diffusion import finetune, train
 
 CLASSES = (SegmentationClass(0, "belt", (0, 0, 0)), SegmentationClass(1, "cell", (230, 159, 0)))
@@ -79,21 +80,24 @@ def plain_model(cells: SegmentationDataset, tmp_path_factory: pytest.TempPathFac
     return folder
 
 
+def moved(mask: NDArray[np.uint8], ids: NDArray[np.uint16], count: int) -> list[DrawnMask]:
+    info = DatasetInfo("test", tuple(SegmentationClass(k, str(k), (k, k, k)) for k in range(5)))
+    training = TrainingMasks(mask[None], ids[None], ["a"], ["a"], info)
+    source = mask_source(SampleConfig(masks="augmented", seed=3), training, Path("unused"))
+    return [source(index) for index in range(count)]
+
+
 def test_maps_move_exactly_as_their_masks() -> None:
     mask = np.random.default_rng(0).integers(0, 5, (20, 30), np.uint8)
-    ids = mask.astype(np.uint16) * 13_000
-    for index in range(12):
-        moved = draw_mask("augmented", mask, 3, index)
-        np.testing.assert_array_equal(draw_instances("augmented", ids, mask, 3, index), moved.astype(int) * 13_000)
-    assert draw_instances("real", ids, mask, 3, 0) is ids
+    for drawn in moved(mask, mask.astype(np.uint16) * 13_000, 12):
+        np.testing.assert_array_equal(drawn.instances, drawn.mask.astype(int) * 13_000)
 
 
 def test_what_comes_in_from_outside_is_background_to_both() -> None:
     """With another id outside than the background's there would be a border across the belt."""
     mask, ids = np.zeros((20, 20), np.uint8), np.full((20, 20), 9, np.uint16)
     mask[8:12, 8:12], ids[8:12, 8:12] = 1, 2
-    for index in range(12):
-        assert set(np.unique(draw_instances("augmented", ids, mask, 0, index))) == {2, 9}
+    assert all(set(np.unique(drawn.instances)) == {2, 9} for drawn in moved(mask, ids, 12))
 
 
 def test_the_network_sees_the_borders(cells: SegmentationDataset, border_model: Path) -> None:

@@ -10,8 +10,8 @@ from isdm.config import SampleConfig
 from isdm.data.dataset import DatasetInfo
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
-from isdm.synthesis.balance import balanced_plan
 from isdm.synthesis.masks.augmented import augmented
+from isdm.synthesis.masks.balance import balanced_plan
 from isdm.synthesis.masks.drawn import DrawnMask
 from isdm.synthesis.masks.generated import generated
 from isdm.synthesis.masks.layout import Layout

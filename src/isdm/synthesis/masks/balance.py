@@ -51,7 +51,8 @@ def balanced_plan(
         )
     before = total.copy()
     taken = np.zeros(len(masks))
-    order = np.random.default_rng((config.seed, 0xBA1)).permutation(len(masks))  # decides among equals
+    shown = np.flatnonzero(counts.sum(axis=1))  # a mask that changes nothing would be taken for ever once all is even
+    order = np.random.default_rng((config.seed, 0xBA1)).permutation(shown)  # decides among equals
     candidates = counts[order]
     plan = np.empty(num_masks, np.int64)
     for place in range(num_masks):

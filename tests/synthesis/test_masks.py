@@ -1,0 +1,237 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from isdm.config import SampleConfig, build
+from isdm.data.dataset import DatasetInfo, SegmentationClass, SegmentationDataset, load_masks
+from isdm.errors import DataError
+from isdm.synthesis.masks import DrawnMask, TrainingMasks, mask_source, source_index
+from isdm.synthesis.masks.balance import FILE_NAME, balanced_plan
+from isdm.synthesis.masks.drawn import objects_of
+from isdm.synthesis.masks.layout import Layout
+from isdm.synthesis.masks.measure import auc, classifier_auc, mask_statistics
+from isdm.synthesis.masks.novelty import most_alike
+
+Masks = NDArray[np.uint8]
+
+
+def info(*names: str, background: bool = True) -> DatasetInfo:
+    classes = tuple(SegmentationClass(k, name, (k, k, k)) for k, name in enumerate(names))
+    return DatasetInfo("test", classes, has_background=background)
+
+
+PARTS = info("background", "part", "scratch")
+
+
+def parts(count: int = 12, size: int = 48) -> Masks:
+    """A round part with scratches on it, at another place in each picture."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:size, 0:size]
+    masks = np.zeros((count, size, size), np.uint8)
+    for mask in masks:
+        y, x = rng.integers(20, size - 20, 2)
+        mask[(rows - y) ** 2 + (columns - x) ** 2 < 17**2] = 1
+        top, left = y + rng.integers(-9, 3), x + rng.integers(-9, 3)
+        mask[top : top + rng.integers(2, 6), left : left + rng.integers(3, 9)] = 2
+    return masks
+
+
+def training(masks: Masks, classes: DatasetInfo = PARTS, instances: Any = None) -> TrainingMasks:
+    names = [str(k) for k in range(len(masks))]
+    return TrainingMasks(masks, instances, names, names, classes)
+
+
+def drawn(
+    kind: str, given: TrainingMasks, count: int, folder: Path = Path("unused"), **options: Any
+) -> list[DrawnMask]:
+    source = mask_source(build(SampleConfig, {"masks": kind, **options}), given, folder)
+    return [source(index) for index in range(count)]
+
+
+def is_on(mask: Masks, child: int, host: int) -> bool:
+    """Whether what surrounds a class is its host, but for a pixel here and there."""
+    of_class = mask == child
+    ring = mask[ndimage.binary_dilation(of_class, np.ones((3, 3))) & ~of_class]
+    return bool((ring == host).mean() > 0.8)
+
+
+def test_real_masks_are_taken_in_turn() -> None:
+    masks = parts()
+    found = drawn("real", training(masks), 24)
+    assert all(np.array_equal(x.mask, masks[x.sources[0]]) for x in found)
+    assert [x.sources[0] for x in found] == [source_index(0, k, 12) for k in range(24)]
+    assert sorted(x.sources[0] for x in found[:12]) == list(range(12))
+
+
+def test_the_hosts_are_read_off_the_masks() -> None:
+    layout = Layout.of(parts(), None, PARTS)
+    assert layout.hosts == {1: 0, 2: 1}
+    with pytest.raises(DataError, match="no objects on something"):
+        Layout.of(parts(), None, info("sky", "part", "scratch", background=False)).require_objects(PARTS)
+    loose = parts()
+    loose[::2, :5, :5] = 2
+    with pytest.raises(DataError, match="scratch"):
+        Layout.of(loose, None, PARTS).require_objects(PARTS)
+    with pytest.raises(DataError, match="shows an object"):
+        Layout.of(np.zeros_like(loose), None, PARTS).require_objects(PARTS)
+
+
+@pytest.mark.parametrize("kind", ["augmented", "generated"])
+def test_new_masks_are_plausible_and_depend_on_their_number_alone(kind: str) -> None:
+    masks = parts()
+    found = drawn(kind, training(masks), 40)
+    again = mask_source(build(SampleConfig, {"masks": kind}), training(masks), Path("unused"))
+    assert np.array_equal(again(17).mask, found[17].mask)
+    assert len({x.mask.tobytes() for x in found}) == 40
+    assert all(set(np.unique(x.mask)) <= {0, 1, 2} for x in found)
+    with_scratch = [x.mask for x in found if (x.mask == 2).any()]
+    assert len(with_scratch) > 30
+    assert np.mean([is_on(mask, 2, 1) for mask in with_scratch]) > 0.9
+    real, new = ([np.mean(m == k) for m in side] for side in (masks, [x.mask for x in found]) for k in (1,))
+    assert np.mean(new) == pytest.approx(np.mean(real), rel=0.3)
+
+
+def test_augmented_masks_move_and_combine_objects() -> None:
+    masks = parts()
+    found = drawn("augmented", training(masks), 60)
+    combined = [x for x in found if len(x.sources) > 1]
+    assert 5 < len(combined) < 50
+    counts = [[sum(o.class_id == 2 for o in objects_of(x.mask, None, 1)) for x in side] for side in (combined, found)]
+    assert np.mean(counts[0]) > 1.3
+    assert min(x.sources[0] for x in found) == 0
+
+
+def test_augmented_scenes_are_not_torn() -> None:
+    """Without a background nothing is moved apart, and borders continue outwards."""
+    scene = np.zeros((3, 40, 40), np.uint8)
+    scene[:, 20:] = 1
+    classes = info("sky", "ground", background=False)
+    for x in drawn("augmented", training(scene, classes), 20):
+        assert set(np.unique(x.mask)) == {0, 1}
+        assert len(x.sources) == 1
+        assert 0.2 < (x.mask == 1).mean() < 0.8
+        assert (x.mask[-1] == 1).mean() > 0.6
+
+
+def test_instances_follow_their_masks() -> None:
+    masks = parts()
+    instances = (masks * 7).astype(np.uint16)
+    for kind in ("real", "augmented", "generated"):
+        for x in drawn(kind, training(masks, instances=instances), 15):
+            assert x.instances is not None
+            assert x.instances.shape == x.mask.shape
+            for thing in objects_of(x.mask, None, 1):
+                assert len(np.unique(x.instances[thing.box][thing.shape])) <= 2
+            if kind == "generated":
+                assert ((x.instances == 0) == (x.mask == 0)).all()
+
+
+def test_generated_masks_are_new_valid_and_clean(fruit: SegmentationDataset) -> None:
+    masks = load_masks(fruit, fruit.pairs("train"))
+    found = [x.mask for x in drawn("generated", training(masks, fruit.info), 60)]
+    assert all(mask.any() for mask in found)
+    assert np.mean([most_alike(mask, masks, 1) < 0.9 for mask in found]) > 0.9
+    real = [o.area for mask in masks for o in objects_of(mask, None, 1)]
+    new = [o.area for mask in found for o in objects_of(mask, None, 1)]
+    assert np.median(new) == pytest.approx(np.median(real), rel=0.6)
+    assert all(x.sources == () for x in drawn("generated", training(masks, fruit.info), 3))
+
+
+def test_likeness_is_the_best_iou_under_shifts_and_mirroring() -> None:
+    rng = np.random.default_rng(0)
+    masks = (ndimage.gaussian_filter(rng.normal(size=(5, 24, 24)), (0, 3, 3)) > 0.08).astype(np.uint8)
+    masks[:, :4] = masks[:, -4:] = masks[:, :, :4] = masks[:, :, -4:] = 0
+    shifted = np.roll(masks[2][:, ::-1], (2, -3), axis=(0, 1))
+    assert most_alike(shifted, masks, 1) == pytest.approx(1)
+    smaller = ndimage.binary_erosion(masks[2]).astype(np.uint8)
+    best = 0.0
+    for view in (smaller, smaller[::-1], smaller[:, ::-1], smaller[::-1, ::-1]):
+        for y in range(-23, 24):
+            for x in range(-23, 24):
+                moved = np.zeros((72, 72), bool)
+                moved[24 + y : 48 + y, 24 + x : 48 + x] = view > 0
+                for mask in masks:
+                    other = np.zeros((72, 72), bool)
+                    other[24:48, 24:48] = mask > 0
+                    best = max(best, (moved & other).sum() / (moved | other).sum())
+    found = most_alike(smaller, masks, 1)
+    assert found == pytest.approx(best, abs=1e-3) if best >= 0.9 else found < 0.9
+    assert [most_alike(np.zeros((24, 24), np.uint8), m, 1) for m in (masks[:3], masks)] == [0, 1]
+
+
+def test_the_classifier_finds_what_differs_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    same = [classifier_auc(rng.normal(size=(80, 6)), rng.normal(size=(90, 6)), seed=k) for k in range(8)]
+    assert np.mean(same) == pytest.approx(0.5, abs=0.08)
+    assert classifier_auc(rng.normal(size=(80, 6)), rng.normal(size=(90, 6)) + 1.5) > 0.9
+    assert classifier_auc(rng.normal(size=(80, 1)), 3 * rng.normal(size=(90, 1))) > 0.7  # by its square
+    assert auc(np.array([1.0, 2, 3]), np.array([0.0, 2])) == pytest.approx((1 + 1 + 1 + 0 + 0.5 + 1) / 6)
+
+
+def test_statistics_of_a_mask() -> None:
+    mask = np.zeros((1, 10, 20), np.uint8)
+    mask[0, 2:4, 4:8] = 2
+    mask[0, 8, 10] = 2
+    values = mask_statistics(mask, PARTS)[0].reshape(2, 7)
+    assert values[0].tolist() == [0, -4, 0, 0, 0.5, 0.5, 0]
+    assert values[1, 0] == pytest.approx(9 / 200)
+    assert values[1, 2] == 2
+    assert values[1, 3] == pytest.approx(np.log10(5.5))
+    assert values[1, 4] == pytest.approx((4 * 2 + 4 * 3 + 8) / 9 / 10)
+
+
+def uneven() -> Masks:
+    """Class 1 is frequent, class 2 rare, some pictures are empty."""
+    masks = np.zeros((10, 16, 16), np.uint8)
+    masks[:6, 2:10, 2:10] = 1
+    masks[6, 3:6, 3:6] = 2
+    masks[7, 3:5, 3:9] = 2
+    return masks
+
+
+@pytest.mark.parametrize("by", ["pixels", "objects"])
+def test_classes_become_even(by: str, tmp_path: Path) -> None:
+    masks = uneven()
+    config = build(SampleConfig, {"balance": by, "num_samples": 200})
+    plan = balanced_plan(config, masks, None, PARTS, 200, tmp_path)
+    together = np.concatenate([masks, masks[plan]])
+    counts = [
+        sum(
+            (m == k).sum() if by == "pixels" else sum(o.class_id == k for o in objects_of(m, None, 1))
+            for m in together
+        )
+        for k in (1, 2)
+    ]
+    assert min(counts) / max(counts) > 0.9
+    record = (tmp_path / FILE_NAME).read_text()
+    assert '"met": true' in record
+    taken = np.bincount(plan, minlength=10)
+    assert taken[[6, 7]].min() > 20  # both rare masks take their turns
+    assert taken[[8, 9]].max() == 0  # nothing to balance with
+
+
+def test_pictures_with_and_without_a_single_class_become_even(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary = info("background", "defect")
+    masks = (uneven() == 1).astype(np.uint8)
+    masks[0] = 0
+    masks[1] = 0  # four with, six without
+    config = build(SampleConfig, {"balance": "objects", "num_samples": 30, "masks": "augmented"})
+    found = drawn("augmented", training(masks, binary), 30, tmp_path, balance="objects", num_samples=30)
+    taken = [bool(masks[x.sources[0]].any()) for x in found]
+    assert abs((4 + sum(taken)) - (6 + 30 - sum(taken))) <= 2
+    assert "Balance by objects: the rarest has 0.67" in capsys.readouterr().err
+    few = balanced_plan(config, masks, None, binary, 1, tmp_path)
+    assert masks[few[0]].any()
+    assert "sample more" in capsys.readouterr().err
+
+
+def test_a_class_that_is_nowhere_cannot_be_balanced(tmp_path: Path) -> None:
+    masks = np.minimum(uneven(), 1)
+    with pytest.raises(DataError, match="scratch"):
+        balanced_plan(build(SampleConfig, {"balance": "pixels"}), masks, None, PARTS, 5, tmp_path)
