@@ -1,0 +1,125 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from isdm.config import AuditConfig, build
+from isdm.data.dataset import DatasetInfo, SegmentationDataset, write_metadata, write_pair
+from isdm.report.audit_page import write_audit_page
+from isdm.report.audit_text import copying_verdict, fidelity_rows, lead
+from isdm.synthesis.audit import audit
+
+
+def as_synthetic(fruit: SegmentationDataset, split: str, noise: float, folder: Path) -> SegmentationDataset:
+    """Real pictures, a little noised, in place of synthetic ones."""
+    rng = np.random.default_rng(0)
+    info = DatasetInfo("<script>alert(1)</script>", fruit.info.classes)
+    lines = []
+    for index, pair in enumerate(fruit.pairs(split)):  # type: ignore[arg-type]
+        image, mask = fruit.load(pair)
+        noisy = (image + rng.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8)
+        names = {"image_file_name": f"images/{index}.png", "mask_file_name": f"masks/{index}.png"}
+        write_pair(folder / "train", names, noisy, mask, info)
+        lines.append(names | {"group": pair.group, "source_mask": pair.stem})
+    write_metadata(folder / "train", lines)
+    info.write(folder)
+    return SegmentationDataset(folder)
+
+
+CONFIG = build(
+    AuditConfig,
+    {
+        "architecture": "unet",
+        "encoder": "resnet18",
+        "encoder_weights": "none",
+        "epochs": 1,
+        "batch_size": 8,
+        "precision": "float32",
+        "device": "cpu",
+        "extractor": "segmenter",
+        "resamples": 50,
+        "significance": 0.05,
+    },
+)
+
+
+class Sources(HTMLParser):
+    """Every address that a page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.found += [value or "" for name, value in attrs if name in ("src", "srcset", "href")]
+
+
+def test_the_page_says_that_copies_are_copies(fruit: SegmentationDataset, tmp_path: Path) -> None:
+    copies = as_synthetic(fruit, "train", 4, tmp_path / "copies")
+    found = audit(CONFIG, copies, fruit, tmp_path / "audit")
+    page = write_audit_page(tmp_path / "audit", copies, fruit).read_text()
+    assert found["copying"]["pixels"]["share_synthetic"] > 0.9
+    assert found["copying"]["pixels"]["share_held_out"] == 0
+    assert len(found["worst"]) == len(copies.pairs("train"))
+    lines = [json.loads(line) for line in (tmp_path / "audit" / "nearest.jsonl").read_text().splitlines()]
+    real = [pair.metadata["image_file_name"] for pair in fruit.pairs("train")]
+    assert [line["pixels"]["nearest"] for line in lines] == real
+    assert all(line["pixels"]["ratio"] < 0.5 for line in lines)
+    assert found["fidelity"]["features"] == "resnet18 of the segmenter trained on the real images"
+    assert found["fidelity"]["synthetic"]["precision"]["value"] > 0.8
+    assert audit(CONFIG, copies, fruit, tmp_path / "audit") == found
+    sources = Sources()
+    sources.feed(page)
+    assert sources.scripts == 0
+    assert all(address.startswith("data:") for address in sources.found)
+    assert "&lt;script&gt;" in page
+    text = re.sub(r"\s+", " ", page)
+    assert found["fidelity"]["features"] in text
+    assert f"The {len(found['worst'])} pictures most like copies" in text
+    with Image.open(tmp_path / "audit" / "worst.png") as sheet:
+        assert sheet.width > sheet.height / 4
+
+
+def figures(verdict: str | None, **changes: Any) -> dict[str, Any]:
+    test = {"share_synthetic": 0.4, "share_held_out": 0.0, "p_copies": 0.0005, "p_closer": 0.001}
+    copying: dict[str, Any] = {"verdict": verdict, "can_tell": True, "pixels": test, "features": test}
+    base = {"copying": copying, "num_real_backgrounds": 0, "agreement": 0.9, "shuffled_agreement": 0.1}
+    return base | changes
+
+
+def test_the_words_are_those_of_the_verdict() -> None:
+    assert "copies training pictures (p = 0.0005)" in copying_verdict(figures("copies"))["headline"]
+    assert copying_verdict(figures("no sign"))["headline"] == "No sign of copying."
+    assert copying_verdict(figures("closer"))["headline"].startswith("No copies, but closer")
+    weak = figures("no sign")
+    weak["copying"]["can_tell"] = False
+    assert "too few held-out groups" in copying_verdict(weak)["why"]
+    assert "real backgrounds on purpose" in copying_verdict(figures("no sign", num_real_backgrounds=3))["why"]
+    untested = figures(None)
+    untested["copying"] = {"verdict": None, "why": "there is a single group"}
+    assert "could not be tested" in copying_verdict(untested)["headline"]
+    assert "0.90" in lead(figures("copies"))
+    assert "undefined" in lead(figures("copies", agreement=None))
+
+
+def test_figures_stand_with_their_intervals() -> None:
+    wide = {"value": 1234.5, "low": 1000.0, "high": 1500.0}
+    side = dict.fromkeys(("kid", "fid", "precision", "recall", "density"), wide)
+    side |= {"coverage": {"value": 0.5, "low": None, "high": None}}  # type: ignore[dict-item]
+    rows = {row["name"]: row for row in fidelity_rows({"synthetic": side})}
+    assert rows["FID"]["synthetic"] == "1234 [1000, 1500]"
+    assert rows["coverage"]["synthetic"] == "0.500"
+    assert rows["FID"]["held_out"] == "too few pictures"
+
+
+def test_new_real_pictures_are_no_copies(fruit: SegmentationDataset, tmp_path: Path) -> None:
+    innocent = as_synthetic(fruit, "test", 0, tmp_path / "new")
+    found = audit(CONFIG, innocent, fruit, tmp_path / "audit")
+    assert found["copying"]["verdict"] == "no sign"
+    assert found["num_real_backgrounds"] == 0
