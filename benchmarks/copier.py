@@ -1,7 +1,7 @@
 """Claim: a generator that was trained to copy is called a copier, and real pictures that it never saw are not.
 
-A small network learns 20 pictures for very many steps. The audit's test judges what it paints, and half of the held-out
-pictures against the other half.
+A small network learns 20 pictures for very many steps. The test of the audit judges what it paints, and one half of the
+held-out pictures against the other.
     python benchmarks/copier.py
 """
 
