@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,8 +12,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from isdm.cli.experiment import read_experiment
+from isdm.cli.experiment import candidates, read_experiment, run_experiment
+from isdm.config import ExperimentConfig
 from isdm.data.builtin import write_fruit_source
+from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ConfigError
 
 ISDM = Path(sys.executable).parent / "isdm"
@@ -140,6 +143,48 @@ def test_seed_goes_to_every_stage(experiment: Path) -> None:
     config = read_experiment(experiment)
     assert config.finetune is not None
     assert {config.data.seed, config.train.seed, config.finetune.seed, config.evaluate.seed} == {1}
+
+
+def test_as_many_pictures_are_painted_as_selection_chooses_from(experiment: Path) -> None:
+    assert candidates(read_experiment(experiment)).num_samples == 8
+    values = yaml.safe_load(experiment.read_text())
+    experiment.write_text(yaml.safe_dump(values | {"select": {"best_of": 3}}))
+    config = read_experiment(experiment)
+    assert (candidates(config).num_samples, candidates(config).variants) == (24, 3)
+    assert config.select is not None
+    assert config.select.seed == 1
+
+
+def test_folders_are_relative_to_the_file(experiment: Path) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    values["sample"] |= {"background": "real", "photographs": "good"}
+    experiment.write_text(yaml.safe_dump(values))
+    config = read_experiment(experiment)
+    assert config.sample.photographs == experiment.parent / "good"
+    assert config.data.source == experiment.parent / "source"
+
+
+@pytest.mark.slow
+def test_selection_is_a_stage(experiment: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    judges = {"encoder_weights": "none", "epochs": 1, "folds": 2, "precision": "float32", "criteria": ["copies"]}
+    values["select"] = judges | {"best_of": 2, "extractor": "segmenter"}
+    values["evaluate"]["synthetic_counts"] = [0, "all"]
+    run_experiment(build_experiment(experiment, values), tmp_path / "run")
+    selected = SegmentationDataset(tmp_path / "run" / "selected")
+    kept = len(selected.pairs("train"))
+    assert 0 < kept <= 8
+    assert len(SegmentationDataset(tmp_path / "run" / "synthetic").pairs("train")) == 16
+    results = pl.read_parquet(tmp_path / "run" / "study" / "results.parquet")
+    assert set(results["num_synthetic_images"]) == {0, kept}
+    assert (tmp_path / "run" / "audit" / "index.html").is_file()
+    page = (tmp_path / "run" / "study" / "report" / "index.html").read_text()
+    assert "selection" in page
+
+
+def build_experiment(path: Path, values: dict[str, Any]) -> ExperimentConfig:
+    path.write_text(yaml.safe_dump(values))
+    return read_experiment(path)
 
 
 def test_finetuning_inherits_the_training(experiment: Path) -> None:

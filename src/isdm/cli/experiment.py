@@ -12,7 +12,7 @@ _SEEDED = ("data", "train", "finetune", "sample", "select", "audit", "evaluate")
 
 
 def read_experiment(path: Path) -> ExperimentConfig:
-    """Read and validate an experiment file; `data.source` and `data.defect_free` are relative to the file.
+    """Read and validate an experiment file; folders in it (source, defect_free, photographs) are relative to it.
 
     Raises:
         ConfigError: naming each unknown key, with the nearest known one, and each value out of range.
@@ -28,7 +28,11 @@ def read_experiment(path: Path) -> ExperimentConfig:
     config = build(ExperimentConfig, values, where=str(path))
     folders = {"source": config.data.source, "defect_free": config.data.defect_free}
     folders = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
-    return config.model_copy(update={"data": config.data.model_copy(update=folders)})
+    config = config.model_copy(update={"data": config.data.model_copy(update=folders)})
+    if config.sample.photographs is not None:
+        photographs = (path.parent / config.sample.photographs).resolve()
+        config = config.model_copy(update={"sample": config.sample.model_copy(update={"photographs": photographs})})
+    return config
 
 
 def _filled_in(train: Any) -> Any:
