@@ -135,7 +135,7 @@ def select(
     repair: Annotated[bool | None, typer.Option(help="Relabel pairs that show something else clearly.")] = None,
     encoder: Encoder = None,
     encoder_weights: EncoderWeights = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the judging segmenters (10).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the judging segmenters (8).")] = None,
     extractor: Extractor = None,
     config: ConfigFile = None,
     settings: Settings = None,

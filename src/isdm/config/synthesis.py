@@ -102,7 +102,7 @@ class SelectConfig(SegmenterConfig):
     """Adam's learning rate."""
     batch_size: int = Field(8, ge=1)
     """Images a step."""
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(8, ge=1)
     """Passes of each judging segmenter over its training images."""
     architectures: tuple[str, ...] = Field(("unet",), min_length=1)
     """Judging segmenters, one of each for every fold."""

@@ -23,41 +23,44 @@ SIZE_SPREAD = 0.15
 """Standard deviation of the logarithm of an object's area about that of its model."""
 PLACE_SPREAD = 0.04
 """Standard deviation of its place, as a share of the picture's size."""
+SPREADS_AFTER = 10
+"""Attempts after which objects differ twice as much in size."""
 TURN_DEGREES = 8.0
 """Standard deviation of how far the second shape is turned."""
 WOBBLE = 0.12
-"""Smooth noise added to the blended distances, as a share of their greatest value."""
+"""Noise added to the blended distances, as a share of their greatest value; blending alone would smooth outlines."""
+GRAIN_PX = 3.0
+"""Length over which it changes, on the grid."""
 DRAWN, ALIKE = 60, 4
 """Training masks whose objects are compared with the model, and how many of the most similar may be blended in."""
-PLACES, MASKS = 20, 12
+PLACES, MASKS = 20, 20
 """Places tried for an object, and masks until one is new."""
 
 Distances = NDArray[np.float64]
 
 
 def generated(layout: Layout, source: int, rng: np.random.Generator) -> DrawnMask:
-    """Make a new mask, composed like the training mask `source` or, if that is empty, like another.
+    """Make a new mask, composed like the training mask `source`; one like an empty mask is empty.
 
-    A mask whose IoU with some training mask reaches 0.9 under mirroring and shifts is drawn again, up to 12 times;
-    of tiny objects there are only so many shapes, so that the last may be like one.
+    A mask whose IoU with some training mask reaches 0.9 under mirroring and shifts is drawn again, up to 20 times,
+    its objects differing more and more in size: of a few pixels there are only so many shapes.
     """
-    found: list[MaskObject] = layout.objects(source)
-    while not found:
-        source = int(rng.integers(len(layout.masks)))
-        found = layout.objects(source)
-    for _ in range(MASKS):
-        mask, instances = _compose(layout, found, rng)
-        if most_alike(mask, layout.masks, layout.first_foreground) < NEW_BELOW:
+    found = layout.objects(source)
+    for attempt in range(MASKS):
+        mask, instances = _compose(layout, found, SIZE_SPREAD * (1 + attempt / SPREADS_AFTER), rng)
+        if not found or most_alike(mask, layout.masks, layout.first_foreground) < NEW_BELOW:
             break
     return DrawnMask(mask, instances if layout.instances is not None else None, ())
 
 
-def _compose(layout: Layout, found: list[MaskObject], rng: np.random.Generator) -> tuple[MaskArray, InstanceArray]:
+def _compose(
+    layout: Layout, found: list[MaskObject], size_spread: float, rng: np.random.Generator
+) -> tuple[MaskArray, InstanceArray]:
     size = layout.masks.shape[1:]
     mask, instances = np.zeros(size, np.uint8), np.zeros(size, np.uint16)
     mirrored = bool(rng.random() < 0.5)
     for number, model in enumerate(sorted(found, key=lambda thing: _depth(layout, thing.class_id)), start=1):
-        shape = _new_shape(layout, model, rng)
+        shape = _new_shape(layout, model, size_spread, rng)
         if mirrored:
             shape = shape[:, ::-1]
         top, left = _place(layout, mask, model, shape, mirrored, rng)
@@ -77,11 +80,11 @@ def _depth(layout: Layout, class_id: int) -> int:
     return depth
 
 
-def _new_shape(layout: Layout, model: MaskObject, rng: np.random.Generator) -> Flags:
+def _new_shape(layout: Layout, model: MaskObject, size_spread: float, rng: np.random.Generator) -> Flags:
     """A shape like that of the model, blended with another object of its class."""
     other = _other_object(layout, model, rng)
     filled = model.class_id in layout.hosts.values()  # what lay on it left holes
-    target = model.area * float(np.exp(rng.normal(0, SIZE_SPREAD)))
+    target = model.area * float(np.exp(rng.normal(0, size_spread)))
     first, second = (_distances(ndimage.binary_fill_holes(x.shape) if filled else x.shape) for x in (model, other))
     if rng.random() < 0.5:
         second = second[:, ::-1]
@@ -89,7 +92,7 @@ def _new_shape(layout: Layout, model: MaskObject, rng: np.random.Generator) -> F
     second = ndimage.rotate(second, turn, reshape=False, order=1, mode="nearest")
     share = rng.uniform(0.2, 0.6)
     blend = (1 - share) * first + share * second
-    noise = ndimage.gaussian_filter(rng.normal(size=blend.shape), GRID_PX / 8)
+    noise = ndimage.gaussian_filter(rng.normal(size=blend.shape), GRAIN_PX)
     blend = blend + WOBBLE * blend.max() * noise / noise.std()
     wanted = (1 - share) * (first > 0).mean() + share * (second > 0).mean()
     whole = blend > np.quantile(blend, 1 - wanted)
