@@ -1,8 +1,8 @@
 """Claim: generated masks are like real ones (AUC at most 0.7) and at least 90 % of them are new.
 
 A classifier tells generated masks from real ones that they were not made of (and, as a control, training masks from
-them); a mask with objects is new if its IoU with every training mask stays below 0.9 under mirroring and shifts. Built-in
-fruit, and any imported dataset with held-out data.
+them). A mask with objects is new if its IoU with every training mask stays below 0.9 under mirroring and shifts.
+Built-in fruit, and any imported dataset with held-out data.
     python benchmarks/mask_generator.py --dataset tiles=runs/tiles/data
 """
 
