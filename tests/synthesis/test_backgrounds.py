@@ -116,7 +116,11 @@ def test_photographs_that_show_held_out_images_are_left_out(
     said = capsys.readouterr().err
     assert "1 of 3 photographs show" in said
     assert "1 of 3 photographs have a single colour" in said
+    sample(config(photographs=folder), model, fruit, tmp_path / "synthetic")
+    assert "already holds" in capsys.readouterr().err
     (folder / "own.png").unlink()
+    with pytest.raises(DataError, match="is gone"):
+        sample(config(photographs=folder), model, fruit, tmp_path / "synthetic")
     with pytest.raises(DataError, match="Every photograph"):
         sample(config(photographs=folder), model, fruit, tmp_path / "nothing")
 

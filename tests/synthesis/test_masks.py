@@ -95,6 +95,32 @@ def test_new_masks_are_plausible_and_depend_on_their_number_alone(kind: str) -> 
     assert np.mean(new) == pytest.approx(np.mean(real), rel=0.3)
 
 
+def test_what_lies_on_a_class_does_not_surround_it() -> None:
+    masks = np.zeros((3, 48, 48), np.uint8)
+    masks[:, 10:38, 10:38] = 1
+    masks[:, 14:34, 14:34] = 2
+    assert Layout.of(masks, None, PARTS).hosts == {1: 0, 2: 1}
+
+
+def test_an_added_object_gets_an_id_of_its_own_and_a_moved_one_leaves_no_border() -> None:
+    masks = parts()
+    instances = np.where(masks == 2, 65535, masks.astype(np.uint16)).astype(np.uint16)
+    for x in drawn("augmented", training(masks, instances=instances), 40):
+        assert x.instances is not None
+        assert set(np.unique(x.instances[x.mask == 1])) <= {1}  # the part stays one thing
+        added = np.setdiff1d(x.instances[x.mask == 2], [65535])
+        assert len(added) <= (len(x.sources) > 1)
+
+
+def test_numbers_beyond_the_balance_find_other_masks(tmp_path: Path) -> None:
+    masks = (uneven() == 1).astype(np.uint8)
+    classes = info("background", "defect")
+    options = build(SampleConfig, {"balance": "objects", "num_samples": 20})
+    source = mask_source(options, training(masks, classes), tmp_path)
+    for number in range(20):
+        assert any(source(number + 20 * attempt).mask.any() for attempt in range(20))
+
+
 def test_augmented_masks_move_and_combine_objects() -> None:
     masks = parts()
     found = drawn("augmented", training(masks), 60)

@@ -9,7 +9,7 @@ from isdm import provenance
 from isdm.config import SampleConfig
 from isdm.data.dataset import SegmentationDataset, load_masks, write_metadata
 from isdm.data.instances import load_instances
-from isdm.errors import ModelError
+from isdm.errors import DataError, ModelError
 from isdm.files import append_json_line, read_json, sha256_of_json, write_json
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
 from isdm.progress import progress, say
@@ -89,10 +89,16 @@ def find_photographs(config: SampleConfig, dataset: SegmentationDataset, out: Pa
     if config.photographs is None:
         return []
     if (out / PHOTOGRAPHS).is_file() and provenance.read(out) is not None:
-        return [Path(name) for name in read_json(out / PHOTOGRAPHS)]
+        found = [Path(name) for name in read_json(out / PHOTOGRAPHS)]
+        gone = next((path for path in found if not path.is_file()), None)
+        if gone is not None:
+            raise DataError(
+                f"{gone} is gone, but {out} was begun with it; put it back, or give another output folder."
+            )
+        return found
     masks = load_masks(dataset, dataset.require("train")[:1])
-    found = find_backgrounds(config, dataset, masks, masks.shape[1:])
-    return without_held_out(found.photographs, dataset)
+    backgrounds = find_backgrounds(config, dataset, masks, masks.shape[1:])
+    return without_held_out(backgrounds.photographs, dataset)
 
 
 def check_model(model: Path, info: ModelInfo, dataset: SegmentationDataset) -> None:

@@ -67,7 +67,8 @@ def chooser(config: SampleConfig, training: TrainingMasks, folder: Path) -> Call
         return lambda index: source_index(config.seed, index, len(training.masks))
     num_masks = -(-config.num_samples // config.variants)
     plan = balanced_plan(config, training.masks, training.instances, training.info, num_masks, folder)
-    return lambda index: int(plan[index % num_masks])
+    # Numbers beyond the plan are asked for where a mask was of no use; each round starts at another place of it.
+    return lambda index: int(plan[(index + index // num_masks) % num_masks])
 
 
 def source_index(seed: int, index: int, num_masks: int) -> int:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray, outside_id
-from isdm.synthesis.masks.drawn import DrawnMask, MaskObject
+from isdm.synthesis.masks.drawn import EIGHT, DrawnMask, MaskObject
 from isdm.synthesis.masks.layout import Layout, whole
 
 MOST_DEGREES = 15.0
@@ -69,7 +69,11 @@ def bent_coordinates(shape: tuple[int, int], rng: np.random.Generator) -> Coordi
 
 def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Smooth noise (H, W) of unit variance that changes over `length` pixels (Simard et al. 2003)."""
-    noise = ndimage.gaussian_filter(rng.normal(size=shape), length, mode="reflect")
+    step = max(1, int(length / 4))  # smooth noise needs no more pixels than that
+    coarse = [-(-side // step) for side in shape]
+    noise = ndimage.gaussian_filter(rng.normal(size=coarse), length / step, mode="reflect")
+    if step > 1:
+        noise = ndimage.zoom(noise, step, order=1)[: shape[0], : shape[1]]
     smooth: NDArray[np.float64] = noise / max(float(noise.std()), 1e-9)
     return smooth
 
@@ -103,7 +107,7 @@ def _move_one(
         mask[thing.box] = before
         return
     if instances is not None:
-        instances[thing.box][thing.shape] = outside_id(instances, mask)
+        _fill_hole(thing, mask, instances)
     _put(thing, place, mask, instances, thing.instance)
 
 
@@ -120,8 +124,21 @@ def _add_from(
     place = _free_place(layout, thing, mask, rng)
     if place is None:
         return False
-    _put(thing, place, mask, instances, 0 if instances is None else int(instances.max()) + 1)
+    _put(thing, place, mask, instances, 0 if instances is None else _unused_id(instances))
     return True
+
+
+def _unused_id(instances: InstanceArray) -> int:
+    """An id that no object of a map has; the largest ones may be taken."""
+    return int(np.setdiff1d(np.arange(np.iinfo(np.uint16).max + 1), instances)[0])
+
+
+def _fill_hole(thing: MaskObject, mask: MaskArray, instances: InstanceArray) -> None:
+    """Give the place that an object left to what surrounds it, or else to the background."""
+    away = np.zeros(mask.shape, bool)
+    away[thing.box] = thing.shape
+    ring = ndimage.binary_dilation(away, EIGHT) & ~away & (mask == mask[thing.box][thing.shape][0])
+    instances[away] = np.bincount(instances[ring]).argmax() if ring.any() else outside_id(instances, mask)
 
 
 def _free_place(

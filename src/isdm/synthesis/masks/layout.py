@@ -48,7 +48,7 @@ class Layout:
         for mask in masks[chosen]:
             for class_id in np.unique(mask):
                 if info.first_foreground <= class_id < info.num_classes:
-                    of_class = mask == class_id
+                    of_class = ndimage.binary_fill_holes(mask == class_id)  # what lies on it does not surround it
                     ring = mask[ndimage.binary_dilation(of_class, EIGHT) & ~of_class]
                     around[class_id] += np.bincount(ring[ring != IGNORE_INDEX], minlength=info.num_classes)
         hosts = {}

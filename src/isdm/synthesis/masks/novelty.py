@@ -9,6 +9,8 @@ from isdm.data.image_files import MaskArray
 
 NEW_BELOW = 0.9
 """A mask is new if its IoU with every training mask stays below, under mirroring and shifts."""
+_AT_ONCE = 16
+"""Masks that are compared at a time."""
 
 
 def most_alike(mask: MaskArray, masks: MaskArray, first_foreground: int) -> float:
@@ -27,9 +29,15 @@ def most_alike(mask: MaskArray, masks: MaskArray, first_foreground: int) -> floa
     candidates = np.flatnonzero(bounds >= NEW_BELOW)
     if not len(candidates):
         return float(bounds.max(initial=0.0)) * 0.999  # below the bound, which is all that is known
-    classes = np.unique(mask[known])
+    parts = np.array_split(candidates, -(-len(candidates) // _AT_ONCE))
+    return max(_most_alike(mask, np.unique(mask[known]), masks[part], areas[part]) for part in parts)
+
+
+def _most_alike(mask: MaskArray, classes: MaskArray, masks: MaskArray, areas: NDArray[np.int64]) -> float:
+    """The greatest IoU with masks (N, H, W) of foreground `areas` (N,), over mirror images and shifts."""
+    area = int(np.isin(mask, classes).sum())
     size = [fft.next_fast_len(2 * side, real=True) for side in mask.shape]
-    spectra = [fft.rfft2(masks[candidates] == class_id, size) for class_id in classes]
+    spectra = [fft.rfft2(masks == class_id, size) for class_id in classes]
     best = 0.0
     for view in (mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1]):
         product: NDArray[np.complex128] = sum(  # type: ignore[assignment]
@@ -37,5 +45,5 @@ def most_alike(mask: MaskArray, masks: MaskArray, first_foreground: int) -> floa
             for spectrum, class_id in zip(spectra, classes, strict=True)
         )
         shared = np.rint(fft.irfft2(product, size).max(axis=(1, 2)))
-        best = max(best, float((shared / (areas[candidates] + area - shared)).max()))
+        best = max(best, float((shared / (areas + area - shared)).max()))
     return best
