@@ -71,6 +71,20 @@ def test_a_timm_model_loads_from_a_file(tmp_path: Path, ending: str) -> None:
     assert path.name in extractor.name
 
 
+def test_a_transformer_gets_pictures_of_the_one_size_that_it_takes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0).eval()
+    path = tmp_path / "vit.safetensors"
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
+    found = load_extractor(f"timm:vit_tiny_patch16_224={path}", CPU).compute(pictures(2))
+    x = torch.from_numpy(pictures(2)).permute(0, 3, 1, 2).float() / 255
+    x = torch.nn.functional.interpolate(x, (96, round(48 * 96 / 40)), mode="bicubic").clamp(0, 1)
+    x = torch.nn.functional.interpolate(x, (224, 224), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        expected = network((x - 0.5) / 0.5)
+    assert np.allclose(found, expected.numpy(), atol=1e-4)
+
+
 def test_the_encoder_of_a_segmenter_gives_its_last_map() -> None:
     torch.manual_seed(0)
     segmenter = build_segmenter("unet", "resnet18", "none", 3).eval()

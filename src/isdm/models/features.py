@@ -139,11 +139,12 @@ def _timm_features(network: nn.Module, device: torch.device) -> Callable[[Images
     settings: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     mean, std = (torch.tensor(settings[key]).view(1, 3, 1, 1).to(device) for key in ("mean", "std"))
     network.to(device)
-    size = settings["input_size"][-1] if settings.get("fixed_input_size") else None
+    published: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    size = settings["input_size"][1:] if published.get("fixed_input_size") else None  # transformers have one
 
     def features(images: Tensor) -> Tensor:
         if size is not None:
-            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
         found: Tensor = network((images - mean) / std)
         return found
 
