@@ -80,3 +80,12 @@ def test_without_ray_the_extra_is_named(
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"isdm\[cluster\]"):
         sample(config(), model, fruit, tmp_path / "shared", ray="auto")
+
+
+@pytest.mark.parametrize(("address", "rule"), [("127.0.0.1:1", "nothing answers"), ("somewhere", "neither auto")])
+def test_an_address_without_a_cluster_is_refused_at_once(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path, address: str, rule: str
+) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(ConfigError, match=rule):
+        sample(config(), model, fruit, tmp_path / "shared", ray=address)

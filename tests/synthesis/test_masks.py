@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from isdm.config import SampleConfig, build
-from isdm.data.dataset import DatasetInfo, SegmentationClass, SegmentationDataset, load_masks
+from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, SegmentationClass, SegmentationDataset, load_masks
 from isdm.errors import DataError
 from isdm.synthesis.masks import DrawnMask, TrainingMasks, mask_source, source_index
 from isdm.synthesis.masks.balance import FILE_NAME, balanced_plan
@@ -131,8 +131,26 @@ def test_augmented_masks_move_and_combine_objects() -> None:
     assert min(x.sources[0] for x in found) == 0
 
 
+def test_augmented_objects_are_neither_cut_nor_lost() -> None:
+    """Small objects close to the frame stay whole; what is ignored around a padded picture stays ignored."""
+    masks = np.zeros((6, 48, 48), np.uint8)
+    for place, mask in enumerate(masks):
+        mask[2 + place : 5 + place, 40:45] = 1 + place % 2
+    classes = info("background", "blowhole", "crack")
+    for x in drawn("augmented", training(masks, classes), 60):
+        frame = np.concatenate([x.mask[0], x.mask[-1], x.mask[:, 0], x.mask[:, -1]])
+        assert not frame.any()
+        assert set(np.unique(x.mask)) >= set(np.unique(masks[x.sources[0]]))
+    padded = np.full((3, 48, 48), IGNORE_INDEX, np.uint8)
+    padded[:, 8:40, 8:40] = 0
+    padded[:, 20:28, 20:28] = 1
+    for x in drawn("augmented", training(padded, classes), 20):
+        assert (x.mask[[0, -1]] == IGNORE_INDEX).mean() > 0.6
+        assert (x.mask[[0, 0, -1, -1], [0, -1, 0, -1]] == IGNORE_INDEX).all()
+
+
 def test_augmented_scenes_are_not_torn() -> None:
-    """Without a background nothing is moved apart, and borders continue outwards."""
+    """Without a background nothing is moved apart, what is upright stays so, and nothing comes in from outside."""
     scene = np.zeros((3, 40, 40), np.uint8)
     scene[:, 20:] = 1
     classes = info("sky", "ground", background=False)
@@ -140,7 +158,8 @@ def test_augmented_scenes_are_not_torn() -> None:
         assert set(np.unique(x.mask)) == {0, 1}
         assert len(x.sources) == 1
         assert 0.2 < (x.mask == 1).mean() < 0.8
-        assert (x.mask[-1] == 1).mean() > 0.6
+        assert (x.mask == x.mask[:, :1]).all()
+        assert (np.diff(x.mask[:, 0].astype(int)) >= 0).all()
 
 
 def test_instances_follow_their_masks() -> None:

@@ -20,7 +20,7 @@ Steps = Annotated[int | None, typer.Option(help="Stop after this many optimiser 
 Epochs = Annotated[int | None, typer.Option(help="Stop after this many passes over the training images.")]
 MaxTime = Annotated[str | None, typer.Option(help="Stop after this time: 90s, 45m, 2h.")]
 DropRate = Annotated[float | None, typer.Option(help="Probability that a sample's whole mask is dropped.")]
-Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch (resnet34).")]
+Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch.")]
 EncoderWeights = Annotated[str | None, typer.Option(help="imagenet, none, or a file of weights.")]
 Extractor = Annotated[str | None, typer.Option(help="auto, efficientnet-lite0, inception, timm:NAME or segmenter.")]
 

@@ -9,6 +9,7 @@ folders under the same paths. When a worker is lost, what it finished of its blo
 by another; a sample depends on its number alone, so nothing is lost, doubled or different.
 """
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from isdm.progress import say
 from isdm.synthesis.painting import Job, open_job, paint
 from isdm.synthesis.parts import Parts
 
+REACH_SECONDS = 10.0
 MOST_LOSSES = 3
 """Workers that may be lost on one block until it counts as deadly."""
 
@@ -134,6 +136,7 @@ def connected(address: str) -> Iterator[Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     if address != "auto":
         options = {"log_to_driver": False, "logging_level": "ERROR"}
+        _require_reachable(address)
     try:
         ray.init(address="local" if address == "auto" else address, **options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -145,6 +148,20 @@ def connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse an address at once where nothing listens; Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise ConfigError(f"--ray {address!r} is neither auto nor HOST:PORT of a cluster started with `ray start`.")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS):
+            pass
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--ray {address}: nothing answers there ({error}). Start one with `ray start --head`, or give auto."
+        ) from None
 
 
 def _start(ray: Any, arguments: tuple[Any, ...]) -> list[Any]:

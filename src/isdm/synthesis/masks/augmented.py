@@ -1,6 +1,6 @@
 """Training masks moved about: objects shifted and added from other masks, then the whole flipped, turned and bent."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ def augmented(layout: Layout, source: int, rng: np.random.Generator) -> DrawnMas
 
     An object is moved to another place where it belongs (half of the time), objects of another training mask are
     added (two times in five), and the whole is flipped, turned by up to 15 degrees, scaled by 0.85 to 1.15, shifted
-    by up to 8 % and bent. What comes in from outside is background, or continues the border where there is none.
+    by up to 8 % and bent, so that no class is lost and nothing cut that lay whole in the picture. A full scene
+    without a background class is mirrored, and a window of it enlarged by up to 1.15.
     """
     mask = layout.masks[source].copy()
     instances = None if layout.instances is None else layout.instances[source].copy()
@@ -42,12 +43,52 @@ def augmented(layout: Layout, source: int, rng: np.random.Generator) -> DrawnMas
         donor = int(rng.integers(len(layout.masks)))
         if rng.random() < ADDS and donor != source and _add_from(layout, donor, mask, instances, rng):
             sources.append(donor)
-    coordinates = bent_coordinates((mask.shape[0], mask.shape[1]), rng)
-    mode: Literal["constant", "nearest"] = "constant" if layout.has_background else "nearest"
-    outside = 0 if instances is None else outside_id(instances, mask)
-    bent = _looked_up(mask, coordinates, mode, 0).astype(np.uint8)
-    ids = None if instances is None else _looked_up(instances, coordinates, mode, outside).astype(np.uint16)
+    if not layout.has_background:
+        coordinates = zoomed_coordinates((mask.shape[0], mask.shape[1]), rng)
+    else:
+        coordinates = _plausible_coordinates(mask, rng)
+    bent = _looked_up(mask, coordinates, outside_class(mask)).astype(np.uint8)
+    if instances is None:
+        return DrawnMask(bent, None, tuple(sources))
+    ids = _looked_up(instances, coordinates, outside_id(instances, mask)).astype(np.uint16)
     return DrawnMask(bent, ids, tuple(sources))
+
+
+def outside_class(mask: MaskArray) -> int:
+    """What lies beyond the picture: background, or what is ignored where its frame mostly is (a padded picture)."""
+    return IGNORE_INDEX if (_frame(mask) == IGNORE_INDEX).mean() > 0.5 else 0
+
+
+def _frame(mask: MaskArray) -> MaskArray:
+    frame: MaskArray = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return frame
+
+
+def _plausible_coordinates(mask: MaskArray, rng: np.random.Generator) -> Coordinates:
+    """Coordinates that neither lose a class nor cut what lies whole in the picture; merely flipped ones at worst."""
+    shape = mask.shape[0], mask.shape[1]
+    present, at_frame = set(np.unique(mask)), set(np.unique(_frame(mask)))
+    for _ in range(ATTEMPTS):
+        coordinates = bent_coordinates(shape, rng)
+        bent = _looked_up(mask, coordinates, outside_class(mask))
+        cut = set(np.unique(_frame(bent))) - at_frame - {0, IGNORE_INDEX}
+        if set(np.unique(bent)) >= present - {IGNORE_INDEX} and not cut:
+            return coordinates
+    return zoomed_coordinates(shape, rng, most=1.0)
+
+
+def zoomed_coordinates(shape: tuple[int, int], rng: np.random.Generator, most: float = SCALES[1]) -> Coordinates:
+    """A window of the old mask, enlarged by up to `most` and mirrored half of the time: (2, H, W).
+
+    For full scenes: what is upright stays upright, and nothing comes in from outside.
+    """
+    height, width = shape
+    scale = rng.uniform(1.0, most)
+    corner = rng.uniform(0, 1, 2) * (np.array(shape) - 1) * (1 - 1 / scale)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    if rng.random() < 0.5:
+        columns = width - 1 - columns
+    return np.stack([rows / scale + corner[0], columns / scale + corner[1]]).astype(np.float32)
 
 
 def bent_coordinates(shape: tuple[int, int], rng: np.random.Generator) -> Coordinates:
@@ -78,11 +119,9 @@ def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> 
     return smooth
 
 
-def _looked_up(
-    values: NDArray[Any], coordinates: Coordinates, mode: Literal["constant", "nearest"], fill: int
-) -> NDArray[Any]:
-    """Values (H, W) at the nearest whole coordinates."""
-    found: NDArray[Any] = ndimage.map_coordinates(values, coordinates, order=0, mode=mode, cval=fill)
+def _looked_up(values: NDArray[Any], coordinates: Coordinates, fill: int) -> NDArray[Any]:
+    """Values (H, W) at the nearest whole coordinates; `fill` outside."""
+    found: NDArray[Any] = ndimage.map_coordinates(values, coordinates, order=0, mode="grid-constant", cval=fill)
     return found
 
 
