@@ -9,10 +9,11 @@ import pytest
 from isdm.config import EvaluateConfig, build
 from isdm.data.dataset import SegmentationDataset, load_arrays
 from isdm.errors import ConfigError, DataError
-from isdm.evaluation import study
+from isdm.evaluation import executors
 from isdm.evaluation.cells import StudyData, read_cell, training_images
+from isdm.evaluation.leaks import check_origin
 from isdm.evaluation.rows import Row, make_rows, subset, training_steps
-from isdm.evaluation.study import check_origin, evaluate
+from isdm.evaluation.study import evaluate
 from isdm.metrics.segmentation import pooled_iou
 from isdm.training.segmentation import LabelledImages
 
@@ -111,7 +112,7 @@ def test_study_end_to_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Interrupted in its third cell, a study goes on; its table is what the cells' counts give."""
-    real, runs = study.run_cell, []
+    real, runs = executors.run_cell, []
 
     def counted(*arguments: Any) -> None:
         runs.append(1)
@@ -119,7 +120,7 @@ def test_study_end_to_end(
             raise KeyboardInterrupt
         real(*arguments)
 
-    monkeypatch.setattr(study, "run_cell", counted)
+    monkeypatch.setattr(executors, "run_cell", counted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(config(), fruit, {"s": synthetic}, tmp_path / "study")
     results = evaluate(config(), fruit, {"s": synthetic}, tmp_path / "study")
@@ -139,6 +140,15 @@ def test_study_end_to_end(
                 assert np.isnan(expected[line["class_id"]])
             else:
                 assert line["iou"] == pytest.approx(expected[line["class_id"]])
+    grouped = pl.read_parquet(tmp_path / "study" / "counts.parquet")
+    ious = (
+        grouped.filter(pl.col("measure") == "class_iou")
+        .group_by("row", "repeat", "place")
+        .agg((pl.col("hits").sum() / pl.col("total").sum()).alias("pooled"))
+    )
+    both = table.join(ious, left_on=["row", "repeat", "class_id"], right_on=["row", "repeat", "place"])
+    assert both.height == table["iou"].count()
+    assert both["iou"].to_numpy() == pytest.approx(both["pooled"].to_numpy())
     gallery = json.loads((tmp_path / "study" / "gallery" / "gallery.json").read_text())
     assert {pair["kind"] for pair in gallery["pairs"]} == {"real", "synthetic"}
     evaluate(config(), fruit, {"s": synthetic}, tmp_path / "study")
@@ -147,8 +157,11 @@ def test_study_end_to_end(
 
 def test_leak_is_refused(fruit: SegmentationDataset, tmp_path: Path) -> None:
     make_synthetic(fruit, tmp_path / "leak", "fingerprint of some other images")
+    leak = SegmentationDataset(tmp_path / "leak")
+    assert ["saw other images" in line for line in check_origin("leak", leak, fruit)] == [True, True]
     with pytest.raises(DataError, match="saw other images"):
-        check_origin("leak", SegmentationDataset(tmp_path / "leak"), fruit)
+        evaluate(config(), fruit, {"leak": leak}, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
     with pytest.raises(DataError, match="not made by"):
         check_origin("real", fruit, fruit)
 

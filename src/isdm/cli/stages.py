@@ -23,6 +23,7 @@ DropRate = Annotated[float | None, typer.Option(help="Probability that a sample'
 Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch.")]
 EncoderWeights = Annotated[str | None, typer.Option(help="imagenet, none, or a file of weights.")]
 Extractor = Annotated[str | None, typer.Option(help="auto, efficientnet-lite0, inception, timm:NAME or segmenter.")]
+Ray = Annotated[str | None, typer.Option(help="Share the work: auto (all cores here) or a cluster's address.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,9 +97,7 @@ def sample(
     balance: Annotated[str | None, typer.Option(help="none, or even classes by pixels or objects.")] = None,
     variants: Annotated[int | None, typer.Option(help="Pictures for each mask (1).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images at a time (16).")] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Share the work: auto (all cores here) or a cluster's address.")
-    ] = None,
+    ray: Ray = None,
     config: ConfigFile = None,
     settings: Settings = None,
     seed: Seed = None,
@@ -189,22 +188,33 @@ def audit(
 
 def evaluate(
     dataset: Dataset,
-    synthetic: Annotated[list[str], typer.Option(help="[NAME=]SYNTH, a synthetic dataset; repeatable.")],
     out: Out,
+    synthetic: Annotated[
+        list[str] | None, typer.Option(help="[NAME=]SYNTH, a synthetic dataset; repeatable.")
+    ] = None,
     architectures: Annotated[str | None, typer.Option(help="unetplusplus,fpn,deeplabv3plus")] = None,
     real_counts: Annotated[str | None, typer.Option(help="0,all")] = None,
     synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,700,1000")] = None,
-    arms: Annotated[str | None, typer.Option(help="plain,augmented,duplicated")] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="plain,augmented,duplicated,pasted,duplicated+augmented,pasted+augmented")
+    ] = None,
     repeats: Annotated[int | None, typer.Option(help="Trainings of each cell (3).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images (50).")] = None,
     encoder: Encoder = None,
     encoder_weights: EncoderWeights = None,
     protocol: Annotated[str | None, typer.Option(help="paper or equal-steps.")] = None,
+    allow_leaks: Annotated[bool | None, typer.Option(help="Warn on every page instead of refusing.")] = None,
+    jobs: Annotated[int, typer.Option(help="Cells trained at the same time on this machine.")] = 1,
+    ray: Ray = None,
+    gpu_share: Annotated[float, typer.Option(help="Share of a GPU that a worker of a cluster takes.")] = 1.0,
     config: ConfigFile = None,
     settings: Settings = None,
     seed: Seed = None,
 ) -> None:
-    """Train segmenters on real and synthetic images and read the real test images once."""
+    """Train segmenters on real and synthetic images and read the real test images once.
+
+    Name the comparison that counts beforehand: --set primary.synthetic=equal (see docs/study.md).
+    """
     named = options.given(
         architectures=options.comma_list(architectures),
         real_counts=options.counts(real_counts),
@@ -215,22 +225,25 @@ def evaluate(
         encoder=encoder,
         encoder_weights=encoder_weights,
         protocol=protocol,
+        allow_leaks=allow_leaks,
         seed=seed,
     )
     resolved = options.config(EvaluateConfig, options.layered(config, named, settings or ()), "evaluate")
     from isdm.cli.results import print_results
     from isdm.data.dataset import SegmentationDataset
     from isdm.evaluation import study
+    from isdm.evaluation.executors import Execution
 
     sets: dict[str, SegmentationDataset] = {}
-    for entry in synthetic:
+    for entry in synthetic or ():
         name, equals, folder = entry.rpartition("=")
         path = Path(folder)
         name = name if equals else path.resolve().name
         if name in sets or not name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
         sets[name] = SegmentationDataset(path)
-    study.evaluate(resolved, SegmentationDataset(dataset), sets, out)
+    execution = Execution(jobs, ray, gpu_share)
+    study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution)
     print_results(out)
     Console().print(f"Study: {out}; write its report with: isdm report {out}", soft_wrap=True)
 

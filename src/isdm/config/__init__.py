@@ -6,18 +6,8 @@ A field's description says what it does and its range; the command line shows th
 from isdm.config.base import Seconds, Size, StageConfig, parse_duration, parse_size
 from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
 from isdm.config.segmenter import SegmenterConfig
-from isdm.config.stages import (
-    Arm,
-    Count,
-    DataConfig,
-    EvaluateConfig,
-    ExperimentConfig,
-    ExportConfig,
-    ExportLayout,
-    Fit,
-    MaskReading,
-    Protocol,
-)
+from isdm.config.stages import DataConfig, ExperimentConfig, ExportConfig, ExportLayout, Fit, MaskReading
+from isdm.config.study import Arm, Count, EvaluateConfig, PrimaryContrast, Protocol
 from isdm.config.synthesis import (
     AuditConfig,
     Background,
@@ -60,6 +50,7 @@ __all__ = [
     "Masks",
     "NoiseScheduleName",
     "Prediction",
+    "PrimaryContrast",
     "Protocol",
     "SampleConfig",
     "Sampler",

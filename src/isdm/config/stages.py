@@ -1,4 +1,4 @@
-"""Options of import, export and study, and of an experiment file that holds those of all stages."""
+"""Options of import and export, and of an experiment file that holds those of all stages."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -6,15 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from isdm.config.base import Size, StageConfig, contradiction
-from isdm.config.segmenter import SegmenterConfig
+from isdm.config.study import EvaluateConfig
 from isdm.config.synthesis import AuditConfig, SampleConfig, SelectConfig
 from isdm.config.training import FinetuneConfig, TrainConfig
 
 Fit = Literal["stretch", "pad", "crop", "tile"]
 MaskReading = Literal["auto", "ids", "binary", "colours", "instances", "alpha", "one-hot"]
-Protocol = Literal["paper", "equal-steps"]
-Arm = Literal["plain", "augmented", "duplicated"]
-Count = int | Literal["all", "equal"]
 ExportLayout = Literal["isdm", "coco", "voc", "ultralytics", "mmseg"]
 
 
@@ -96,25 +93,6 @@ class ExportConfig(StageConfig):
     """Dataset folder, real or synthetic; rejected pairs are left out."""
     layout: ExportLayout
     """The form to write: isdm, coco, voc, ultralytics or mmseg."""
-
-
-class EvaluateConfig(SegmenterConfig):
-    """The study: grid of architectures, image counts and repeats."""
-
-    architectures: tuple[str, ...] = Field(("unetplusplus", "fpn", "deeplabv3plus"), min_length=1)
-    """Downstream networks."""
-    real_counts: tuple[Count, ...] = Field((0, "all"), min_length=1)
-    """Numbers of real training images; `all` of them."""
-    synthetic_counts: tuple[Count, ...] = Field((0, 100, 400, "equal", 700, 1000), min_length=1)
-    """Numbers of synthetic images; `equal` to the real training images, `all` that there are."""
-    arms: tuple[Arm, ...] = Field(("plain",), min_length=1)
-    """Treatment of the training images: plain, ordinarily augmented, or real ones duplicated instead."""
-    repeats: int = Field(3, ge=1)
-    """Trainings of each cell with other seeds and subsets."""
-    protocol: Protocol = "paper"
-    """`paper`: fixed epochs; `equal-steps`: every row trains as many steps as the largest mix."""
-    seed: int = Field(0, ge=0)
-    """Seed of subsets, initial weights and order."""
 
 
 class ExperimentConfig(StageConfig):

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from isdm.config import EvaluateConfig
-from isdm.data.dataset import DatasetInfo, palette_image
+from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, load_arrays, palette_image
 from isdm.data.image_files import MaskArray, write_png
+from isdm.errors import DataError
+from isdm.evaluation.objects import detect, objects_in
+from isdm.evaluation.pasting import pasted_images
 from isdm.evaluation.rows import Row, subset
 from isdm.files import read_json, write_json
 from isdm.hardware import select_device, select_dtype
@@ -53,17 +56,50 @@ class Cell:
         return self.path(study).is_file()
 
 
-def cell_seed(config: EvaluateConfig, repeat: int) -> int:
+def load_study_data(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]) -> StudyData:
+    """Decode everything that cells read.
+
+    Raises:
+        DataError: a split is missing, or a synthetic set has images of another shape or type.
+    """
+
+    def load(source: SegmentationDataset, split: Split) -> LabelledImages:
+        return LabelledImages(*load_arrays(source, source.require(split)))
+
+    test = dataset.require("test")
+    data = StudyData(
+        dataset.info,
+        load(dataset, "train"),
+        load(dataset, "validation"),
+        load(dataset, "test"),
+        [pair.stem for pair in test],
+        [pair.group for pair in test],
+        {name: load(painted, "train") for name, painted in synthetic.items()},
+    )
+    for name, painted in data.synthetic.items():
+        form, real_form = ((x.images.shape[1:], str(x.images.dtype)) for x in (painted, data.train))
+        if form != real_form:
+            raise DataError(
+                f"{name!r} has images of shape {form[0]} and type {form[1]}, the real ones {real_form[0]} and "
+                f"{real_form[1]}; sample on this dataset."
+            )
+    return data
+
+
+def cell_seed(seed: int, repeat: int) -> int:
     """Seed of a repeat: the same for all rows and architectures, so that repeats are paired."""
-    return config.seed * 10_007 + repeat
+    return seed * 10_007 + repeat
 
 
 def training_images(data: StudyData, row: Row, seed: int, repeat: int) -> MixedImages:
     """The images that a row takes in a repeat: its subset of the real and of the synthetic ones."""
     chosen = subset(len(data.train), row.num_real_images, "real", seed, repeat)
-    if row.arm == "duplicated":
+    if row.further == "duplicated":
         again = np.resize(chosen, row.num_synthetic_images)
         return MixedImages(((data.train, chosen), (data.train, again)))
+    if row.further == "pasted":
+        made = pasted_images(data.train, chosen, row.num_synthetic_images, data.info, cell_seed(seed, repeat))
+        return MixedImages(((data.train, chosen), (made, np.arange(len(made)))))
     if row.num_synthetic_images:
         source = data.synthetic[row.synthetic_set]
         added = subset(len(source), row.num_synthetic_images, "synthetic", seed, repeat)
@@ -74,7 +110,7 @@ def training_images(data: StudyData, row: Row, seed: int, repeat: int) -> MixedI
 def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, on_step: Callable[[], None]) -> None:
     """Train, choose the checkpoint on the validation images, read the test images once, keep the counts."""
     watch = Stopwatch()
-    seed = cell_seed(config, cell.repeat)
+    seed = cell_seed(config.seed, cell.repeat)
     trained = train_segmenter(
         config,
         cell.architecture,
@@ -84,7 +120,7 @@ def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, o
         num_steps=cell.num_steps,
         num_validations=config.epochs,
         seed=seed,
-        augment=cell.row.arm == "augmented",
+        augment=cell.row.is_augmented,
         on_step=on_step,
     )
     dtype = select_dtype(config.precision, select_device(config.device))
@@ -104,6 +140,7 @@ def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, o
             "validation_iou": None if np.isnan(trained.validation_iou) else trained.validation_iou,
             "images": data.test_names,
             "groups": data.test_groups,
+            "detections": asdict(detect(predicted, data.test.masks, objects_in(data.test.masks, data.info))),
             "counts": {name: counts[:, :, i].tolist() for i, name in enumerate(("tp", "fp", "fn"))},
             "isdm_version": __version__,
         },

@@ -1,9 +1,9 @@
 """Rows of the study: which training images a configuration takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,27 @@ from isdm.files import sha256_of_json
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration: R real and S synthetic training images, and what is done with them."""
+    """One configuration: R real and S further training images, and what is done with them."""
 
     num_real_images: int
     num_synthetic_images: int
     arm: Arm = "plain"
-    """`duplicated`: the S further images are real ones again, not synthetic ones."""
+    """`duplicated`, `pasted`: the S further images are made of real ones, not synthetic ones."""
     synthetic_set: str = ""
     """Name of the synthetic dataset; empty where none is used."""
+    key: str = field(default="", compare=False)
+    """The row as it was asked for, `real-all_set-equal_plain`: the same in every fold of a cross-validation."""
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether training images are flipped, turned and relit at random."""
+        return self.arm.endswith("augmented")
+
+    @property
+    def further(self) -> Literal["synthetic", "duplicated", "pasted"]:
+        """What the further images are."""
+        kind = self.arm.partition("+")[0]
+        return "duplicated" if kind == "duplicated" else "pasted" if kind == "pasted" else "synthetic"
 
     def slug(self, settings: Mapping[str, Any]) -> str:
         """A readable folder name and a hash of everything that the row's figures depend on."""
@@ -30,7 +43,8 @@ class Row:
         if self.num_synthetic_images:
             parts.append(f"{self.synthetic_set or 'more'}-{self.num_synthetic_images}")
         parts.append(self.arm)
-        return "_".join(parts) + "_" + sha256_of_json([asdict(self), settings])[:10]
+        itself = {name: value for name, value in asdict(self).items() if name != "key"}
+        return "_".join(parts) + "_" + sha256_of_json([itself, settings])[:10]
 
 
 def make_rows(
@@ -48,27 +62,83 @@ def make_rows(
         ConfigError: a count exceeds what there is, or a row mixes synthetic images with fewer real ones than
             their generator saw.
     """
-    real_counts = [_resolve(count, num_real, num_real, "real_counts") for count in config.real_counts]
-    rows: set[Row] = set()
-    for real, count, arm in product(real_counts, config.synthetic_counts, config.arms):
-        if count == 0:
-            if real > 0 and arm != "duplicated":
-                rows.add(Row(real, 0, arm))
-        elif arm == "duplicated":
-            if real > 0:
-                rows.add(Row(real, _resolve(count, num_real, max(num_synthetic.values()), "synthetic_counts"), arm))
-        else:
-            for name, available in num_synthetic.items():
-                added = _resolve(count, num_real, available, "synthetic_counts")
-                if 0 < real < trained_on.get(name, 0):
-                    raise ConfigError(
-                        f"A row with {real} real images cannot take {name!r}: its generator saw "
-                        f"{trained_on[name]} real images. Train one on {real}, or study 0 or all of them."
-                    )
-                rows.add(Row(real, added, arm, name))
+    rows: dict[Row, Row] = {}
+    for asked_real, asked, arm in product(config.real_counts, config.synthetic_counts, config.arms):
+        real = _resolve(asked_real, num_real, num_real, "real_counts")
+        for row in _rows_of(asked, real, arm, num_real, num_synthetic, trained_on, f"real-{asked_real}"):
+            rows.setdefault(row, row)
+    for row in _reference_rows(config, num_real):
+        rows.setdefault(row, row)
     if not rows:
         raise ConfigError("The grid has no row with a training image; give real or synthetic counts above 0.")
     return sorted(rows, key=lambda r: (r.num_real_images, r.num_synthetic_images, r.arm, r.synthetic_set))
+
+
+def _rows_of(
+    asked: Count,
+    real: int,
+    arm: Arm,
+    num_real: int,
+    num_synthetic: Mapping[str, int],
+    trained_on: Mapping[str, int],
+    key: str,
+) -> list[Row]:
+    further = Row(real, 0, arm).further
+    if asked == 0:
+        return [Row(real, 0, arm, key=f"{key}_{arm}")] if real > 0 and further == "synthetic" else []
+    if further != "synthetic":
+        if real == 0:
+            return []
+        count = _resolve(asked, num_real, max(num_synthetic.values(), default=num_real), "synthetic_counts")
+        return [Row(real, count, arm, key=f"{key}_more-{asked}_{arm}")]
+    rows = []
+    for name, available in num_synthetic.items():
+        count = _resolve(asked, num_real, available, "synthetic_counts")
+        if 0 < real < trained_on.get(name, 0):
+            raise ConfigError(
+                f"A row with {real} real images cannot take {name!r}: its generator saw {trained_on[name]} real "
+                f"images. Train one on {real}, or study 0 or all of them."
+            )
+        rows.append(Row(real, count, arm, name, key=f"{key}_{name}-{asked}_{arm}"))
+    return rows
+
+
+def _reference_rows(config: EvaluateConfig, num_real: int) -> list[Row]:
+    """What the named comparison needs, whatever the grid: its own baseline."""
+    if config.primary is None:
+        return []
+    real = _resolve(config.primary.real, num_real, num_real, "primary.real")
+    arm = config.baseline or "plain"
+    return [Row(real, 0, arm, key=f"real-{config.primary.real}_{arm}")] if real else []
+
+
+def primary_row(config: EvaluateConfig, rows: Sequence[Row], num_real: int) -> Row | None:
+    """The row of the comparison named beforehand.
+
+    Raises:
+        ConfigError: the grid has no such row, or several synthetic sets could be meant.
+    """
+    wanted = config.primary
+    if wanted is None:
+        return None
+    arm = wanted.arm or config.baseline or "plain"
+    real = _resolve(wanted.real, num_real, num_real, "primary.real")
+    found = [
+        row
+        for row in rows
+        if row.num_real_images == real
+        and row.arm == arm
+        and row.num_synthetic_images > 0
+        and f"-{wanted.synthetic}_{arm}" in row.key
+        and wanted.synthetic_set in (None, row.synthetic_set)
+    ]
+    if len(found) != 1:
+        sets = ", ".join(sorted({row.synthetic_set for row in rows if row.synthetic_set}))
+        raise ConfigError(
+            f"primary: {len(found)} rows have {wanted.real} real and {wanted.synthetic} synthetic images, {arm}; "
+            + (f"name its synthetic_set ({sets})." if found else "add these to the study's counts and arms.")
+        )
+    return found[0]
 
 
 def _resolve(count: Count, num_real: int, available: int, option: str) -> int:

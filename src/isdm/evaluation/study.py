@@ -10,16 +10,18 @@ import polars as pl
 
 from isdm import provenance
 from isdm.config import EvaluateConfig
-from isdm.data.dataset import SegmentationDataset, Split, load_arrays
-from isdm.errors import DataError
-from isdm.evaluation.cells import Cell, StudyData, read_cell, run_cell
+from isdm.data.dataset import SegmentationDataset
+from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell
+from isdm.evaluation.counts import FILE_NAME as COUNTS
+from isdm.evaluation.counts import counts_table
+from isdm.evaluation.executors import Execution, Work, run_cells
 from isdm.evaluation.gallery import class_pixels, write_gallery
-from isdm.evaluation.rows import Row, make_rows, training_steps
+from isdm.evaluation.leaks import check_origin, find_leaks, refuse_or_warn
+from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
 from isdm.files import write_with, write_yaml
 from isdm.metrics.segmentation import mean_image_iou, pooled_iou
 from isdm.models.segmenters import build_segmenter
-from isdm.progress import progress, say
-from isdm.training.segmentation import LabelledImages
+from isdm.progress import say
 from isdm.version import __version__
 
 MAY_CHANGE = frozenset({"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device"})
@@ -32,8 +34,9 @@ def evaluate(
     synthetic: Mapping[str, SegmentationDataset],
     out: Path,
     name: str | None = None,
+    execution: Execution | None = None,
 ) -> Path:
-    """Train all cells that are not finished and write `results.parquet`; returns its path.
+    """Train all cells that are not finished; write `results.parquet`, `counts.parquet`; returns the first's path.
 
     Args:
         config: the options.
@@ -41,78 +44,68 @@ def evaluate(
         synthetic: synthetic datasets by name.
         out: the study's folder.
         name: the study's title; the dataset's name unless given.
+        execution: who trains the cells; this process unless given.
 
     Raises:
-        DataError: a synthetic set saw other data than this dataset's training split, or has other classes.
+        DataError: a synthetic set saw other data than this dataset's training split, or has other classes; training
+            and test images show the same thing (unless `allow_leaks`).
         ConfigError: the grid asks for what is not there.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
     """
     if not dataset.info.has_background:
         say(f"The means leave out class 0, {dataset.info.classes[0].name!r}, as if it were a background.")
-    for set_name, painted in synthetic.items():
-        check_origin(set_name, painted, dataset)
-    cells = plan_cells(config, dataset, synthetic)
+    execution = execution or Execution()
+    execution.check()
+    leaks = [leak for name_, painted in synthetic.items() for leak in check_origin(name_, painted, dataset)]
+    may_leak = config.allow_leaks or dataset.info.split.get("by") == "image"
+    refuse_or_warn(leaks, may_leak)
+    rows = plan_rows(config, dataset, synthetic)
+    cells = cells_of(config, rows)
     for architecture in config.architectures:
         build_segmenter(architecture, config.encoder, config.encoder_weights, dataset.info.num_classes)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
     inputs |= {f"synthetic {name}": painted.fingerprint("train") for name, painted in synthetic.items()}
-    provenance.begin(out, "evaluate", config.plain(), inputs, may_change=MAY_CHANGE)
+    provenance.check(out, "evaluate", config.plain(), inputs, may_change=MAY_CHANGE)
     watch = provenance.Stopwatch()
-    data = _load(dataset, synthetic)
-    _write_study(out, name or dataset.info.name, config, dataset, data)
+    data = load_study_data(dataset, synthetic)
+    stems, groups = _names_and_groups(dataset, synthetic)
+    found = find_leaks(data, groups, stems)
+    refuse_or_warn(found, may_leak)
+    provenance.begin(out, "evaluate", config.plain(), inputs, may_change=MAY_CHANGE)
+    _write_study(out, name or dataset.info.name, config, dataset, data, rows, cells, leaks + found)
     missing = [cell for cell in cells if not cell.is_finished(out)]
     if missing:
         say(f"{len(missing)} of {len(cells)} cells to train; each is kept as soon as it is finished.")
-        _run_cells(config, missing, cells, data, out)
+        folders = {name: painted.folder.resolve() for name, painted in synthetic.items()}
+        run_cells(execution, Work(config, dataset.folder.resolve(), folders, out.resolve()), data, missing, cells)
     results = out / "results.parquet"
     table = results_table(out, cells, data.info.classes)
+    counts = counts_table(out, cells, data)
+    write_with(out / COUNTS, counts.write_parquet)
     write_with(results, table.write_parquet)
-    names = {"": [pair.stem for pair in dataset.pairs("train")]}
-    names |= {name: [pair.stem for pair in painted.pairs("train")] for name, painted in synthetic.items()}
-    write_gallery(out, data, names, cells)
+    write_gallery(out, data, {"": stems["train"], **{name: stems[name] for name in synthetic}}, cells)
     provenance.finish(out, config.plain(), watch.seconds)
     return results
 
 
-def check_origin(name: str, synthetic: SegmentationDataset, dataset: SegmentationDataset) -> None:
-    """Refuse a synthetic set whose generator or masks saw anything but this dataset's training split."""
-    source = synthetic.info.source
-    if not source.get("synthetic"):
-        raise DataError(f"{synthetic.folder} was not made by `isdm sample`; it cannot stand for synthetic pairs.")
-    expected = dataset.fingerprint("train")
-    seen = {
-        "generator": source.get("model_trained_on", {}).get("fingerprint"),
-        "masks": source.get("masks_from"),
-    }
-    for what, fingerprint in seen.items():
-        if fingerprint != expected:
-            raise DataError(
-                f"The {what} of {name!r} ({synthetic.folder}) saw other images than the training split of "
-                f"{dataset.folder}, perhaps its test images. Train and sample on this dataset."
-            )
-    for ancestor in _ancestors(source.get("model_trained_on", {})):
-        if ancestor.get("fingerprint") != expected:
-            other = ancestor.get("dataset", "another dataset")
-            say(
-                f"Warning: the generator of {name!r} began as a model of {other!r}; the study holds only if no test "
-                f"image of {dataset.folder}, nor another of the same thing, was among its training images."
-            )
-    if [entry.name for entry in synthetic.info.classes] != [entry.name for entry in dataset.info.classes]:
-        raise DataError(f"{synthetic.folder} and {dataset.folder} have different classes.")
+def _names_and_groups(
+    dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Names of the pairs of each split and synthetic set, and groups of those of each split."""
+    pairs = {split: dataset.pairs(split) for split in ("train", "validation", "test")}
+    names = {split: [pair.stem for pair in found] for split, found in pairs.items()}
+    names |= {name: [pair.stem for pair in painted.pairs("train")] for name, painted in synthetic.items()}
+    return names, {split: [pair.group for pair in found] for split, found in pairs.items()}
 
 
-def _ancestors(trained_on: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What the models were trained on that this one's first weights came from, the nearest first."""
-    found: list[Mapping[str, Any]] = []
-    while trained_on := trained_on.get("initialised_from", {}):
-        found.append(trained_on)
-    return found
-
-
-def plan_cells(
+def plan_rows(
     config: EvaluateConfig, dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]
-) -> list[Cell]:
-    """All cells of the study in the order of their training: repeat by repeat, so that early ones compare."""
+) -> list[Row]:
+    """All rows of the study.
+
+    Raises:
+        ConfigError: see `make_rows` and `primary_row`.
+    """
     for split in ("train", "validation", "test"):
         dataset.require(split)
     sizes = {name: len(painted.require("train")) for name, painted in synthetic.items()}
@@ -120,13 +113,16 @@ def plan_cells(
         name: int(painted.info.source.get("model_trained_on", {}).get("num_images", 0))
         for name, painted in synthetic.items()
     }
-    rows = make_rows(config, len(dataset.pairs("train")), sizes, trained_on)
-    return cells_of(config, rows)
+    num_real = len(dataset.pairs("train"))
+    rows = make_rows(config, num_real, sizes, trained_on)
+    primary_row(config, rows, num_real)
+    return rows
 
 
 def cells_of(config: EvaluateConfig, rows: Sequence[Row]) -> list[Cell]:
-    """The cells of given rows."""
+    """The cells of given rows in the order of their training: repeat by repeat, so that early ones compare."""
     own = {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "precision"}
+    own |= {"baseline", "primary", "allow_leaks"}
     settings = {key: value for key, value in config.plain().items() if key not in own}
     cells = []
     for repeat in range(config.repeats):
@@ -137,42 +133,18 @@ def cells_of(config: EvaluateConfig, rows: Sequence[Row]) -> list[Cell]:
     return cells
 
 
-def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]) -> StudyData:
-    def load(source: SegmentationDataset, split: Split) -> LabelledImages:
-        return LabelledImages(*load_arrays(source, source.require(split)))
-
-    test = dataset.require("test")
-    data = StudyData(
-        dataset.info,
-        load(dataset, "train"),
-        load(dataset, "validation"),
-        load(dataset, "test"),
-        [pair.stem for pair in test],
-        [pair.group for pair in test],
-        {name: load(painted, "train") for name, painted in synthetic.items()},
-    )
-    for name, painted in data.synthetic.items():
-        form, real_form = ((x.images.shape[1:], str(x.images.dtype)) for x in (painted, data.train))
-        if form != real_form:
-            raise DataError(
-                f"{name!r} has images of shape {form[0]} and type {form[1]}, the real ones {real_form[0]} and "
-                f"{real_form[1]}; sample on this dataset."
-            )
-    return data
-
-
-def _run_cells(
-    config: EvaluateConfig, missing: Sequence[Cell], cells: Sequence[Cell], data: StudyData, out: Path
+def _write_study(
+    out: Path,
+    name: str,
+    config: EvaluateConfig,
+    dataset: SegmentationDataset,
+    data: StudyData,
+    rows: Sequence[Row],
+    cells: Sequence[Cell],
+    leaks: Sequence[str],
 ) -> None:
-    total = sum(cell.num_steps for cell in cells)
-    done = total - sum(cell.num_steps for cell in missing)
-    with progress("Evaluating", total=total, done=done) as bar:
-        for number, cell in enumerate(missing, start=len(cells) - len(missing) + 1):
-            note = f"cell {number}/{len(cells)}: {cell.architecture}, {cell.slug.rsplit('_', 1)[0]}"
-            run_cell(config, cell, data, out, lambda note=note: bar.advance(note=note))  # type: ignore[misc]
-
-
-def _write_study(out: Path, name: str, config: EvaluateConfig, dataset: SegmentationDataset, data: StudyData) -> None:
+    primary = primary_row(config, rows, len(data.train))
+    slugs = {cell.row: cell.slug for cell in cells}
     pixels = {"real": class_pixels(data.train.masks, data.info)}
     pixels |= {name: class_pixels(painted.masks, data.info) for name, painted in data.synthetic.items()}
     classes = [{**asdict(entry), "colour": list(entry.colour)} for entry in data.info.classes]
@@ -189,6 +161,8 @@ def _write_study(out: Path, name: str, config: EvaluateConfig, dataset: Segmenta
             "image_size": list(data.train.images.shape[1:3]),
             "class_pixels": pixels,
             "dataset": {"source": dataset.info.source, "split": dataset.info.split},
+            "primary_row": None if primary is None else slugs[primary],
+            "leaks": list(leaks),
             "isdm_version": __version__,
         },
     )
@@ -206,6 +180,7 @@ def results_table(out: Path, cells: Sequence[Cell], classes: Sequence[Any]) -> p
             lines.append(
                 {
                     "row": cell.slug,
+                    "key": cell.row.key,
                     "arm": cell.row.arm,
                     "synthetic_set": cell.row.synthetic_set,
                     "num_real_images": cell.row.num_real_images,

@@ -1,0 +1,54 @@
+"""Options of the study: which segmenters are trained on what, and what they are compared with."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from isdm.config.base import StageConfig
+from isdm.config.segmenter import SegmenterConfig
+
+Protocol = Literal["paper", "equal-steps"]
+Arm = Literal["plain", "augmented", "duplicated", "duplicated+augmented", "pasted", "pasted+augmented"]
+Count = int | Literal["all", "equal"]
+
+
+class PrimaryContrast(StageConfig):
+    """The one comparison that the study is made for, named before any test score is read.
+
+    The row is compared with the same real images without synthetic ones, in each architecture.
+    """
+
+    real: Count = "all"
+    """Number of real training images."""
+    synthetic: Count = "equal"
+    """Number of synthetic images added to them."""
+    arm: Arm | None = None
+    """Treatment of the training images; the baseline's unless given."""
+    synthetic_set: str | None = None
+    """Name of the synthetic set; needed where there are several."""
+
+
+class EvaluateConfig(SegmenterConfig):
+    """The study: grid of architectures, image counts and repeats."""
+
+    architectures: tuple[str, ...] = Field(("unetplusplus", "fpn", "deeplabv3plus"), min_length=1)
+    """Downstream networks: the paper's three, or any other of segmentation_models_pytorch."""
+    real_counts: tuple[Count, ...] = Field((0, "all"), min_length=1)
+    """Numbers of real training images; `all` of them."""
+    synthetic_counts: tuple[Count, ...] = Field((0, 100, 400, "equal", 700, 1000), min_length=1)
+    """Numbers of synthetic images; `equal` to the real training images, `all` that there are."""
+    arms: tuple[Arm, ...] = Field(("plain",), min_length=1)
+    """Treatment of the training images: as they are (`plain`) or ordinarily `augmented`; instead of synthetic images
+    real ones again (`duplicated`) or with their objects cut out and `pasted` elsewhere, with augmentation or not."""
+    baseline: Literal["plain", "augmented"] | None = None
+    """Treatment of the real images alone that all else is compared with; plain unless given."""
+    primary: PrimaryContrast | None = None
+    """The comparison named beforehand, which alone is tested; without it all are, corrected for their number."""
+    repeats: int = Field(3, ge=1)
+    """Trainings of each cell with other seeds and subsets."""
+    protocol: Protocol = "paper"
+    """`paper`: fixed epochs; `equal-steps`: every row trains as many steps as the largest mix."""
+    allow_leaks: bool = False
+    """Go on where synthetic pairs or test images leak, and say so on every page, instead of refusing."""
+    seed: int = Field(0, ge=0)
+    """Seed of subsets, initial weights and order."""

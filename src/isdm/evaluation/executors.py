@@ -1,0 +1,260 @@
+"""Who trains the cells: this process, several on this machine, or the workers of a Ray cluster.
+
+Cells are independent and each leaves its own file, so a worker that is lost costs the cell it was at; another takes
+it up again. Workers open the datasets from their folders once each, and a cell depends on its row and seed alone.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+
+from isdm.config import EvaluateConfig
+from isdm.data.dataset import SegmentationDataset
+from isdm.errors import ConfigError, IsdmError, OutputError
+from isdm.evaluation.cells import Cell, StudyData, load_study_data, run_cell
+from isdm.files import write_text
+from isdm.parallel import num_cores
+from isdm.progress import Reporter, progress, say
+from isdm.synthesis.cluster import connected
+
+MOST_LOSSES = 3
+"""Workers that may be lost on one cell until it counts as deadly."""
+_TOKEN = ".shared"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where the cells are trained."""
+
+    jobs: int = 1
+    """Processes on this machine."""
+    ray: str | None = None
+    """`auto` for workers on this machine, or the address of a running cluster."""
+    gpu_share: float = 1.0
+    """Share of a GPU that a worker of a cluster takes."""
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ConfigError: no process, a share out of range, or both kinds of workers.
+        """
+        if self.jobs < 1:
+            raise ConfigError(f"--jobs {self.jobs}: give 1 or more processes.")
+        if not 0 < self.gpu_share <= 1:
+            raise ConfigError(f"--gpu-share {self.gpu_share}: give a share of a GPU above 0 and at most 1.")
+        if self.ray is not None and self.jobs > 1:
+            raise ConfigError("--jobs goes with workers on this machine; with --ray the cluster decides.")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to know: small, for it travels."""
+
+    config: EvaluateConfig
+    dataset: Path
+    synthetic: Mapping[str, Path]
+    study: Path
+
+    def data(self) -> StudyData:
+        """Decode the images."""
+        sets = {name: SegmentationDataset(folder) for name, folder in self.synthetic.items()}
+        return load_study_data(SegmentationDataset(self.dataset), sets)
+
+
+def run_cells(
+    execution: Execution, work: Work, data: StudyData, missing: Sequence[Cell], cells: Sequence[Cell]
+) -> None:
+    """Train the missing ones of all cells.
+
+    Raises:
+        OutputError: workers die over and over on one cell, or do not see the study's folder.
+        ConfigError: see `isdm.synthesis.cluster.connected`.
+    """
+    total = sum(cell.num_steps for cell in cells)
+    done = total - sum(cell.num_steps for cell in missing)
+    with progress("Evaluating", total=total, done=done) as bar:
+        if execution.ray is not None:
+            _run_on_ray(execution, work, missing, _Board(bar, len(cells), len(missing)))
+        elif execution.jobs > 1:
+            _run_in_processes(execution.jobs, work, missing, _Board(bar, len(cells), len(missing)))
+        else:
+            for number, cell in enumerate(missing, start=len(cells) - len(missing) + 1):
+                note = f"cell {number}/{len(cells)}: {_name(cell)}"
+                run_cell(work.config, cell, data, work.study, lambda note=note: bar.advance(note=note))  # type: ignore[misc]
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.architecture}, {cell.slug.rsplit('_', 1)[0]}, repeat {cell.repeat + 1}"
+
+
+class _Board:
+    """What is shown of cells that others train."""
+
+    def __init__(self, bar: Reporter, num_cells: int, num_missing: int) -> None:
+        self._bar, self._num_cells, self._finished = bar, num_cells, num_cells - num_missing
+
+    def finished(self, cell: Cell) -> None:
+        self._finished += 1
+        self._bar.advance(cell.num_steps, note=f"cell {self._finished}/{self._num_cells}: {_name(cell)}")
+
+
+class _Queue:
+    """Cells that wait, and how many workers each has cost."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self.waiting = deque((cell, 0) for cell in cells)
+
+    def lost(self, cell: Cell, losses: int, remedy: str) -> None:
+        """Put a cell back whose worker was lost."""
+        if losses + 1 == MOST_LOSSES:
+            raise OutputError(
+                f"{MOST_LOSSES} workers died training {_name(cell)}, perhaps for want of memory; {remedy}. "
+                f"Finished cells are kept."
+            )
+        say(f"A worker was lost; {_name(cell)} is trained again by another.")
+        self.waiting.append((cell, losses + 1))
+
+
+# --- processes on this machine ---------------------------------------------------------------------------------
+
+
+def _serve(work: Work, num_threads: int, pipe: Connection) -> None:
+    """What a worker process does: one cell after another until it is told to stop."""
+    torch.set_num_threads(num_threads)
+    data = work.data()
+    while (cell := pipe.recv()) is not None:
+        try:
+            run_cell(work.config, cell, data, work.study, lambda: None)
+        except IsdmError as error:
+            pipe.send(error)
+        else:
+            pipe.send(None)
+
+
+def _run_in_processes(jobs: int, work: Work, missing: Sequence[Cell], board: _Board) -> None:
+    context = multiprocessing.get_context("spawn")
+    num_threads = max(1, num_cores() // jobs)
+    queue = _Queue(missing)
+    running: dict[Connection, tuple[Any, Cell, int]] = {}
+    processes = []
+
+    def start(process: Any = None, pipe: Connection | None = None) -> None:
+        """Give the next cell to a worker, to a new one unless given."""
+        cell, losses = queue.waiting.popleft()
+        if process is None or pipe is None:
+            pipe, other_end = context.Pipe()
+            process = context.Process(target=_serve, args=(work, num_threads, other_end), daemon=True)
+            process.start()
+            processes.append(process)
+            other_end.close()
+        pipe.send(cell)
+        running[pipe] = (process, cell, losses)
+
+    try:
+        for _ in range(min(jobs, len(missing))):
+            start()
+        while running:
+            for pipe in wait(list(running)):
+                assert isinstance(pipe, Connection)
+                process, cell, losses = running.pop(pipe)
+                try:
+                    error = pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    process.join()
+                    queue.lost(cell, losses, "go on with fewer --jobs or a smaller batch_size")
+                    start()
+                    continue
+                if error is not None:
+                    raise error
+                board.finished(cell)
+                if queue.waiting:
+                    start(process, pipe)
+                else:
+                    pipe.send(None)
+    finally:
+        for process, _, _ in running.values():
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+# --- Ray ---------------------------------------------------------------------------------------------------------
+
+
+class Trainer:
+    """A worker: its own process with its own copy of the decoded images. Ray makes an actor of it."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._data: StudyData | None = None
+
+    def sees(self, token: str) -> bool:
+        """Whether the study's folder is here the one that the driver writes to."""
+        path = self._work.study / _TOKEN
+        return path.is_file() and path.read_text("utf-8") == token
+
+    def train(self, cell: Cell) -> None:
+        """Train a cell and keep its result."""
+        if self._data is None:
+            if not torch.cuda.is_available():
+                torch.set_num_threads(1)
+            self._data = self._work.data()
+        run_cell(self._work.config, cell, self._data, self._work.study, lambda: None)
+
+
+def _run_on_ray(execution: Execution, work: Work, missing: Sequence[Cell], board: _Board) -> None:
+    assert execution.ray is not None
+    with connected(execution.ray) as ray:
+        trainers = _start(ray, work, execution.gpu_share, len(missing))
+        _check_folder(ray, trainers, work.study)
+        queue = _Queue(missing)
+        idle = deque(trainers)
+        running: dict[Any, tuple[Any, Cell, int]] = {}
+        while queue.waiting or running:
+            while idle and queue.waiting:
+                trainer = idle.popleft()
+                cell, losses = queue.waiting.popleft()
+                running[trainer.train.remote(cell)] = (trainer, cell, losses)
+            done, _ = ray.wait(list(running), num_returns=1)
+            trainer, cell, losses = running.pop(done[0])
+            idle.append(trainer)  # Ray starts a lost one again
+            try:
+                ray.get(done[0])
+            except ray.exceptions.RayActorError:
+                queue.lost(cell, losses, "go on with a smaller batch_size or without --ray")
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            else:
+                board.finished(cell)
+
+
+def _start(ray: Any, work: Work, gpu_share: float, most: int) -> list[Any]:
+    resources = ray.cluster_resources()
+    num_gpus = int(resources.get("GPU", 0))
+    if num_gpus:
+        per_gpu = int(1 / gpu_share)
+        num_workers, share = num_gpus * per_gpu, {"num_gpus": gpu_share, "num_cpus": 1}
+    else:
+        num_workers, share = max(1, int(resources.get("CPU", 1))), {"num_cpus": 1}
+    num_workers = min(num_workers, most)
+    say(f"{num_workers} workers train cells.")
+    actor = ray.remote(Trainer).options(max_restarts=-1, **share)
+    return [actor.remote(work) for _ in range(num_workers)]
+
+
+def _check_folder(ray: Any, trainers: Sequence[Any], study: Path) -> None:
+    token = uuid4().hex
+    write_text(study / _TOKEN, token)
+    try:
+        if not all(ray.get([trainer.sees.remote(token) for trainer in trainers])):
+            raise OutputError(f"A worker does not see {study}; give a folder that all machines share under one path.")
+    finally:
+        (study / _TOKEN).unlink()
