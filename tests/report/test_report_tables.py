@@ -1,4 +1,4 @@
-"""Means, spreads, gains and verdicts against numbers computed by hand."""
+"""Means, spreads and gains against numbers computed by hand."""
 
 import io
 from collections.abc import Sequence
@@ -15,10 +15,8 @@ from isdm.report.tables import (
     baseline_of,
     format_table,
     gains,
-    headline,
     row_label,
     summary_table,
-    verdicts,
 )
 
 Iou = float | None
@@ -116,73 +114,6 @@ def test_baseline_has_all_real_images_and_is_plain() -> None:
     assert baseline_of(summary, "unetplusplus") is None  # 100 images would flatter everything else
 
 
-def test_verdict_for_a_gain_beyond_the_spread() -> None:
-    summary = summary_of(
-        *(cell(REAL_ONLY, [0.9, 0.50 + 0.01 * i, 0.60 + 0.01 * i], repeat=i) for i in range(3)),
-        *(cell(MIXED, [0.9, 0.55 + 0.01 * i, 0.61 + 0.01 * i], repeat=i) for i in range(3)),
-    )
-    assert verdicts(summary) == [
-        "Best mean foreground IoU for FPN: real + 400 synthetic, 0.590 against 0.560 for real only "
-        "(+3.0 points; 3 repeats, spread 1.0). The difference is larger than the spread over repeats.\n"
-        "No class loses with: real + 400 synthetic."
-    ]
-    assert headline(summary) == (
-        "At their best, synthetic images raised the mean foreground IoU for 1 of 1 architecture, "
-        "by more than the spread over repeats."
-    )
-
-
-def test_verdict_for_a_gain_within_the_spread() -> None:
-    summary = summary_of(
-        *(cell(REAL_ONLY, [0.9, 0.50 + 0.1 * i, 0.6], repeat=i) for i in range(2)),
-        *(cell(MIXED, [0.9, 0.54 + 0.1 * i, 0.59], repeat=i) for i in range(2)),
-    )
-    (verdict,) = verdicts(summary)
-    assert "so it cannot be told from chance." in verdict
-    assert "Every configuration loses in at least one class." in verdict
-    assert headline(summary).endswith("but by no more than can be told from chance.")
-
-
-def test_verdict_with_one_repeat() -> None:
-    (verdict,) = verdicts(summary_of(cell(REAL_ONLY, [0.9, 0.5, 0.6]), cell(MIXED, [0.9, 0.9, 0.9])))
-    assert "(+35.0 points; 1 repeat). With a single repeat this difference cannot be told from chance." in verdict
-
-
-def test_verdict_without_gain() -> None:
-    summary = summary_of(
-        cell(REAL_ONLY, [0.9, 0.6, 0.7], architecture="deeplabv3plus"),
-        cell(MIXED, [0.9, 0.6, 0.6], architecture="deeplabv3plus"),
-    )
-    (verdict,) = verdicts(summary)
-    assert verdict.startswith(
-        "No configuration beat real images alone for DeepLabv3+: real only 0.650, "
-        "next real + 400 synthetic 0.600 (-5.0 points)."
-    )
-    assert "raised the mean foreground IoU for none of 1 architecture." in headline(summary)
-
-
-def test_verdict_names_a_control_that_wins() -> None:
-    augmented = ("real-aug", "augmented", "", 400, 0)
-    (verdict,) = verdicts(
-        summary_of(cell(REAL_ONLY, [0.9, 0.5, 0.5]), cell(MIXED, [0.9, 0.4, 0.6]), cell(augmented, [0.9, 0.7, 0.7]))
-    )
-    assert "for FPN: real only, augmented, 0.700" in verdict
-    assert "It holds no synthetic images; the best that does is real + 400 synthetic: 0.500 (+0.0)." in verdict
-
-
-def test_verdict_compares_fewer_real_images_with_themselves() -> None:
-    few, few_mixed = ("real100", "plain", "", 100, 0), ("real100-syn", "plain", "set-a", 100, 400)
-    (verdict,) = verdicts(
-        summary_of(cell(REAL_ONLY, [0.9, 0.5, 0.5]), cell(few, [0.9, 0.3, 0.3]), cell(few_mixed, [0.9, 0.4, 0.4]))
-    )
-    assert "With 100 real images: 100 real + 400 synthetic, 0.400 against 0.300 for 100 real only" in verdict
-
-
-def test_verdict_without_baseline() -> None:
-    (verdict,) = verdicts(summary_of(cell(MIXED, [0.9, 0.5, 0.5])))
-    assert "nothing can be compared" in verdict
-
-
 @pytest.mark.parametrize(
     ("row", "name_sets", "label"),
     [
@@ -192,6 +123,7 @@ def test_verdict_without_baseline() -> None:
         ((0, 400, "plain", "a"), False, "synthetic only (400)"),
         ((400, 0, "augmented", ""), False, "real only, augmented"),
         ((400, 400, "duplicated", ""), False, "real + 400 duplicated"),
+        ((400, 400, "pasted+augmented", ""), False, "real + 400 pasted, augmented"),
         ((400, 400, "plain", "a"), True, "real + 400 synthetic [a]"),
     ],
 )

@@ -4,21 +4,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from isdm.report.audit_text import copying_verdict, fidelity_rows
-from isdm.report.tables import format_table, summary_table, verdicts
+from isdm.report.comparisons import comparison_table, read_counts
+from isdm.report.study_files import read_results, read_study
+from isdm.report.tables import format_table, summary_table
+from isdm.report.verdict import headline, verdicts
 
 
 def print_results(study: Path) -> None:
     """Print a study's result table and its verdicts."""
-    summary = summary_table(pl.read_parquet(study / "results.parquet"))
+    facts = read_study(study / "study.yaml")
+    summary = summary_table(read_results(study / "results.parquet"), facts["config"].get("baseline") or "plain")
+    comparisons = comparison_table(read_counts(study), summary, facts["primary_row"])
     console = Console(highlight=False)
     console.print(format_table(summary))
-    for verdict in verdicts(summary):
+    console.print(headline(comparisons), markup=False, style="bold")
+    for verdict in verdicts(summary, comparisons):
         console.print(verdict, markup=False)
 
 

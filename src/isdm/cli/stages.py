@@ -196,7 +196,7 @@ def evaluate(
     real_counts: Annotated[str | None, typer.Option(help="0,all")] = None,
     synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,700,1000")] = None,
     arms: Annotated[
-        str | None, typer.Option(help="plain,augmented,duplicated,pasted,duplicated+augmented,pasted+augmented")
+        str | None, typer.Option(help="plain,augmented,duplicated,pasted; the last two also as duplicated+augmented")
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Trainings of each cell (3).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images (50).")] = None,

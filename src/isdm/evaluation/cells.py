@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from isdm.config import EvaluateConfig
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, load_arrays, palette_image
@@ -21,7 +22,8 @@ from isdm.provenance import Stopwatch
 from isdm.training.segmentation import LabelledImages, MixedImages, predict_masks, train_segmenter
 from isdm.version import __version__
 
-NUM_SHOWN_PREDICTIONS = 6
+MOST_PREDICTED_PX = 50_000_000
+"""Pixels of predictions that a cell keeps."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,16 @@ def read_cell(path: Path) -> tuple[dict[str, Any], Counts]:
 
 
 def _write_predictions(path: Path, predicted: MaskArray, info: DatasetInfo) -> None:
-    """Keep the first predictions side by side as one palette picture, for the report."""
-    strip = np.concatenate(list(predicted[:NUM_SHOWN_PREDICTIONS]), axis=1)
-    write_png(path, palette_image(np.ascontiguousarray(strip), info))
+    """Keep the first predictions below each other as one palette picture, for the report."""
+    num_kept = max(1, MOST_PREDICTED_PX // predicted[0].size)
+    write_png(path, palette_image(np.ascontiguousarray(np.concatenate(list(predicted[:num_kept]))), info))
+
+
+def read_predictions(path: Path, data: StudyData) -> MaskArray:
+    """The kept predictions of a cell: (N, H, W) class ids of the first N test images."""
+    with Image.open(path) as picture:
+        stacked = np.asarray(picture)
+    height, width = data.test.masks.shape[1:]
+    if stacked.shape[1] != width:  # an earlier version kept a few side by side
+        return np.zeros((0, height, width), np.uint8)
+    return stacked.reshape(-1, height, width)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, palette_image
 from isdm.data.image_files import MaskArray, as_shown, write_png
-from isdm.evaluation.cells import NUM_SHOWN_PREDICTIONS, Cell, StudyData, read_cell
+from isdm.evaluation.cells import Cell, StudyData, read_cell, read_predictions
 from isdm.files import write_json
-from isdm.metrics.segmentation import mean_foreground_iou
+from isdm.metrics.segmentation import Counts, mean_foreground_iou
 
 NUM_PAIRS = 8
 
@@ -52,19 +51,19 @@ def _with_foreground(masks: MaskArray) -> list[int]:
 
 
 def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    entries = []
-    width = data.test.masks.shape[2]
-    shown = [cell for cell in cells if cell.repeat == 0 and cell.path(study).with_suffix(".png").is_file()]
-    strips = [np.asarray(Image.open(cell.path(study).with_suffix(".png"))) for cell in shown]
+    """Test images that the networks read best, middling and worst, with what the telling rows predict."""
+    shown = [cell for cell in _telling(cells) if cell.path(study).with_suffix(".png").is_file()]
+    predicted = [read_predictions(cell.path(study).with_suffix(".png"), data) for cell in shown]
     counts = [read_cell(cell.path(study))[1] for cell in shown]
-    for place in range(min(NUM_SHOWN_PREDICTIONS, len(data.test))):
-        write_png(folder / f"test-{place}.png", as_shown(data.test.images[place]))
-        write_png(folder / f"test-{place}-truth.png", palette_image(data.test.masks[place], data.info))
+    num_kept = min((len(one) for one in predicted), default=0)
+    entries = []
+    for number, (place, title) in enumerate(_chosen(counts, data, num_kept)):
+        write_png(folder / f"test-{number}.png", as_shown(data.test.images[place]))
+        write_png(folder / f"test-{number}-truth.png", palette_image(data.test.masks[place], data.info))
         predictions = []
-        for number, (cell, strip, count) in enumerate(zip(shown, strips, counts, strict=True)):
-            name = f"test-{place}-prediction-{number}.png"
-            part = np.ascontiguousarray(strip[:, place * width : (place + 1) * width])
-            write_png(folder / name, palette_image(part, data.info))
+        for index, (cell, masks, count) in enumerate(zip(shown, predicted, counts, strict=True)):
+            name = f"test-{number}-prediction-{index}.png"
+            write_png(folder / name, palette_image(masks[place], data.info))
             iou = mean_foreground_iou(count[place : place + 1])
             predictions.append(
                 {
@@ -76,13 +75,49 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
             )
         entries.append(
             {
-                "name": data.test_names[place],
-                "image": f"test-{place}.png",
-                "truth": f"test-{place}-truth.png",
+                "name": f"{data.test_names[place]} ({title})",
+                "image": f"test-{number}.png",
+                "truth": f"test-{number}-truth.png",
                 "predictions": predictions,
             }
         )
     return entries
+
+
+def _telling(cells: Sequence[Cell]) -> list[Cell]:
+    """Of the first repeat: all real images alone, and with the most images of each synthetic set."""
+    first = [cell for cell in cells if cell.repeat == 0]
+    most_real = max((cell.row.num_real_images for cell in first), default=0)
+    most: dict[str, int] = {}
+    for cell in first:
+        row = cell.row
+        if row.num_real_images == most_real and row.further == "synthetic":
+            most[row.synthetic_set] = max(most.get(row.synthetic_set, 0), row.num_synthetic_images)
+    return [
+        cell
+        for cell in first
+        if cell.row.num_real_images == most_real
+        and cell.row.further == "synthetic"
+        and cell.row.num_synthetic_images == most[cell.row.synthetic_set]
+    ]
+
+
+def _chosen(counts: Sequence[Counts], data: StudyData, num_kept: int) -> list[tuple[int, str]]:
+    """Places of the test images to show, and why: by the mean of their IoU over the networks."""
+    if not counts or num_kept == 0:
+        return []
+    places = np.arange(min(num_kept, len(data.test)))
+    shows = np.array([((data.test.masks[k] > 0) & (data.test.masks[k] != IGNORE_INDEX)).any() for k in places], bool)
+    ious = np.array([[mean_foreground_iou(count[k : k + 1]) for k in places] for count in counts])
+    order = [int(k) for k in places[shows][np.argsort(-np.nan_to_num(ious).mean(axis=0)[shows], kind="stable")]]
+    middle = max(2, len(order) // 2)
+    picked = dict.fromkeys(order[:2], "read best")
+    picked |= {k: "read worst" for k in order[-2:] if k not in picked}
+    picked |= {k: "middling" for k in order[middle : middle + 1] if k not in picked}
+    if (~shows).any():
+        alarms = np.mean([count[: len(places), 1:, 1].sum(axis=1) for count in counts], axis=0)[~shows]
+        picked[int(places[~shows][alarms.argmax()])] = "most false alarms" if alarms.max() > 0 else "without a defect"
+    return list(picked.items())
 
 
 def class_pixels(masks: MaskArray, info: DatasetInfo) -> dict[str, int]:

@@ -24,7 +24,9 @@ from isdm.models.segmenters import build_segmenter
 from isdm.progress import say
 from isdm.version import __version__
 
-MAY_CHANGE = frozenset({"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device"})
+MAY_CHANGE = frozenset(
+    {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "allow_leaks"}
+)
 """Options that a study may be given anew; finished cells that still belong to it are kept."""
 
 

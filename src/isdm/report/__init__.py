@@ -10,10 +10,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.html import report
-from isdm.report.tables import baseline_of, format_table, gains, headline, summary_table, verdicts
+from isdm.report.tables import baseline_of, format_table, gains, summary_table
+from isdm.report.verdict import headline, verdicts
 
-__all__ = ["baseline_of", "format_table", "gains", "headline", "report", "summary_table", "verdicts"]
+__all__ = [
+    "baseline_of",
+    "comparison_table",
+    "format_table",
+    "gains",
+    "headline",
+    "read_counts",
+    "report",
+    "summary_table",
+    "verdicts",
+]
 
 
 class _CallableModule(ModuleType):

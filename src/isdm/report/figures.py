@@ -27,6 +27,9 @@ from isdm.report.tables import (
     points,
 )
 
+DODGE_INCHES = 0.07
+"""Lines stand that far beside each other, so that no bar hides another."""
+
 
 def _panels(count: int, *, stacked: bool, width: float, height: float) -> tuple[Figure, list[Axes]]:
     rows, columns = (count, 1) if stacked else (1, count)
@@ -46,12 +49,18 @@ class _Series:
 
 
 def scaling_figure(
-    results: pl.DataFrame, summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool = False
+    results: pl.DataFrame,
+    summary: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    *,
+    theme: Theme = LIGHT,
+    stacked: bool = False,
 ) -> Figure:
     """Mean foreground IoU against the number of synthetic images, one panel per architecture."""
     names = architectures_of(summary)
     foreground = summary.filter((pl.col("measure") == FOREGROUND) & pl.col("mean").is_not_null())
     cells = cell_table(results).filter((pl.col("measure") == FOREGROUND) & pl.col("value").is_not_null())
+    gained = comparisons.filter((pl.col("measure") == FOREGROUND) & pl.col("lower").is_not_null())
     series = _series_of(foreground)
     counts = sorted(set(foreground["num_synthetic_images"].to_list()))
     with styled(theme):
@@ -60,7 +69,10 @@ def scaling_figure(
             only = pl.col("architecture") == name
             for index, one in enumerate(series):
                 colour = theme.series[index % len(theme.series)]
-                _draw_series(figure, axes, one, foreground.filter(only), cells.filter(only), colour=colour)
+                aside = DODGE_INCHES * (index - (len(series) - 1) / 2)
+                _draw_series(
+                    figure, axes, one, foreground.filter(only), cells.filter(only), gained.filter(only), colour, aside
+                )
             _draw_baseline(axes, foreground.filter(only), baseline_of(summary, name), theme)
             axes.set_title(architecture_name(name))
             axes.grid(axis="y")
@@ -80,19 +92,27 @@ def _series_of(foreground: pl.DataFrame) -> list[_Series]:
     named = len(set(keys["synthetic_set"].drop_nulls().to_list()) - {""}) > 1
     series = []
     for real, arm, name in keys.unique(maintain_order=True).sort("num_real_images", descending=True).iter_rows():
-        added = arm if not name and arm in ("duplicated", "pasted") else "synthetic"
+        added = arm.partition("+")[0] if not name and arm.startswith(("duplicated", "pasted")) else "synthetic"
         kept = {all_real: "real + ", 0: ""}.get(real, f"{real} real + ")
         label = f"{kept}{added}" if real else f"{added} only"
-        if arm not in ("plain", added):
-            label += f", {arm}"
+        treatment = arm.removeprefix(added).removeprefix("+")
+        if treatment not in ("plain", ""):
+            label += f", {treatment}"
         series.append(_Series(real, arm, name or "", f"{label} [{name}]" if named and name else label))
     return series
 
 
 def _draw_series(
-    figure: Figure, axes: Axes, one: _Series, foreground: pl.DataFrame, cells: pl.DataFrame, *, colour: str
+    figure: Figure,
+    axes: Axes,
+    one: _Series,
+    foreground: pl.DataFrame,
+    cells: pl.DataFrame,
+    gained: pl.DataFrame,
+    colour: str,
+    aside: float,
 ) -> None:
-    """Repeats as faint dots, their mean as a line, their spread as bars.
+    """Repeats as faint dots, their mean as a line, the interval of the gain over the reference as bars.
 
     A line starts at its own real images without synthetic ones, so that its first step can be read off.
     """
@@ -102,7 +122,12 @@ def _draw_series(
         & ((pl.col("synthetic_set").fill_null("") == one.synthetic_set) | (pl.col("num_synthetic_images") == 0))
     )
     dots = cells.filter(of_series)
-    means = foreground.filter(of_series).sort("num_synthetic_images")
+    means = (
+        foreground.filter(of_series)
+        .sort("num_synthetic_images")
+        .join(gained.select("row", "gain", "lower", "upper"), on="row", how="left", maintain_order="left")
+    )
+    bars = [(means["gain"] - means["lower"]), (means["upper"] - means["gain"])]
     axes.scatter(
         dots["num_synthetic_images"].to_numpy(),
         dots["value"].to_numpy(),
@@ -111,12 +136,12 @@ def _draw_series(
         alpha=0.4,
         linewidth=0,
         # Beside the bars, not under them.
-        transform=axes.transData + ScaledTranslation(0.1, 0, figure.dpi_scale_trans),
+        transform=axes.transData + ScaledTranslation(aside + 0.06, 0, figure.dpi_scale_trans),
     )
     axes.errorbar(
         means["num_synthetic_images"].to_numpy(),
         means["mean"].to_numpy(),
-        yerr=means["spread"].fill_null(0.0).to_numpy(),
+        yerr=[bar.fill_null(0.0).to_numpy() for bar in bars],
         color=colour,
         marker="o",
         markersize=5,
@@ -124,6 +149,7 @@ def _draw_series(
         elinewidth=1.2,
         capsize=3,
         label=one.label,
+        transform=axes.transData + ScaledTranslation(aside, 0, figure.dpi_scale_trans),
     )
 
 

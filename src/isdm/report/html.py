@@ -15,27 +15,29 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from isdm.errors import DataError
 from isdm.files import read_json, write_text
+from isdm.report.agreement import agreement
+from isdm.report.audit_text import copying_verdict, fidelity_rows
+from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, comparison_table, read_counts
 from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
+from isdm.report.latex import latex_table
+from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import (
     CELL_COLUMNS,
     CLASS,
     FOREGROUND,
     MEASURE_NAMES,
-    RESULT_COLUMNS,
     architecture_name,
     architectures_of,
     baseline_of,
     gains,
-    headline,
     mean_and_spread,
     ordered_rows,
     points,
     summary_table,
-    verdicts,
 )
+from isdm.report.verdict import basis, change, headline, verdicts
 from isdm.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -50,23 +52,36 @@ def report(study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[st
     `audit` is the file of an agreement check; `costs` are lines of `stage`, `seconds` and `note`. An
     unfinished study gives a report on the cells that are there, and says so.
     """
-    facts = _read_study(study / "study.yaml")
-    results = _read_results(study / "results.parquet")
-    summary = summary_table(results)
+    facts = read_study(study / "study.yaml")
+    results = read_results(study / "results.parquet")
+    summary = summary_table(results, facts["config"].get("baseline") or "plain")
+    comparisons = comparison_table(read_counts(study), summary, facts["primary_row"])
     folder = study / "report"
-    _write_csv(folder / "tables" / "results.csv", results)
-    _write_csv(folder / "tables" / "table.csv", gains(summary))
+    downloads = {
+        "results.csv": _csv(results),
+        "table.csv": _csv(gains(summary)),
+        "comparisons.csv": _csv(comparisons),
+        "table.tex": latex_table(summary, comparisons),
+    }
+    for name, text in downloads.items():
+        write_text(folder / "tables" / name, text)
+    heard = None if audit is None else read_json(audit)
+    num_sets = len({name for name in results["synthetic_set"].to_list() if name})
     page = {
         "facts": facts,
-        "headline": headline(summary),
-        "verdicts": verdicts(summary),
+        "headline": headline(comparisons),
+        "verdicts": verdicts(summary, comparisons),
+        "basis": basis(comparisons, facts["primary_row"], num_sets),
+        "inspection": _inspection(comparisons, dict(ordered_rows(summary))),
         "missing": _missing_cells(results, facts),
         "classes": _classes(facts),
-        "audit": None if audit is None else agreement(read_json(audit)),
+        "audit": None if heard is None else agreement(heard),
+        "fidelity": None if heard is None or "fidelity" not in heard else _fidelity(heard),
         "gallery": _gallery(study / "gallery", dict(ordered_rows(summary))),
-        "figures": _figures(results, summary, facts, folder / "figures"),
+        "figures": _figures(results, summary, comparisons, facts, folder / "figures"),
         "tables": _class_tables(summary),
         "measured": _measured(results),
+        "downloads": {name: _download(text) for name, text in downloads.items()},
         "costs": _costs(results, costs),
         "config_yaml": yaml.safe_dump(facts["config"], sort_keys=False, allow_unicode=True),
         "dataset_yaml": yaml.safe_dump(facts["dataset"], sort_keys=False, allow_unicode=True),
@@ -87,41 +102,51 @@ def _environment() -> Environment:
     )
 
 
-def _read_study(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist, so this is no study folder. Make one with `isdm evaluate`.")
-    try:
-        facts = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid YAML ({error}). Restore it or run `isdm evaluate` again.") from None
-    if not isinstance(facts, dict):
-        raise DataError(f"{path} holds no mapping. Restore it or run `isdm evaluate` again.")
-    numbers = ("num_train_images", "num_validation_images", "num_test_images")
-    defaults: dict[str, Any] = {"name": path.parent.name, "isdm_version": "", "classes": []}
-    defaults |= {"config": {}, "dataset": {}, "class_pixels": {}} | dict.fromkeys(numbers)
-    return defaults | {key: value for key, value in facts.items() if value is not None}
-
-
-def _read_results(path: Path) -> pl.DataFrame:
-    again = "Run `isdm evaluate` again with the same options; it goes on where it stopped."
-    if not path.is_file():
-        raise DataError(f"{path} does not exist: the study has no finished cells. {again}")
-    try:
-        results = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}). {again}") from None
-    absent = [name for name in RESULT_COLUMNS if name not in results.columns]
-    if absent:
-        raise DataError(f"{path} lacks the columns {', '.join(absent)}. {again}")
-    if results.is_empty():
-        raise DataError(f"{path} is empty: the study has no finished cells. {again}")
-    return results.with_columns(pl.col("synthetic_set").fill_null(""))
-
-
-def _write_csv(path: Path, table: pl.DataFrame) -> None:
+def _csv(table: pl.DataFrame) -> str:
     text = StringIO()
     table.write_csv(text)
-    write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def _download(text: str) -> str:
+    """A table inside the page, so that it can be had wherever the page goes."""
+    return _data_uri("text/plain;charset=utf-8", text.encode())
+
+
+def _fidelity(audit: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "features": audit["fidelity"]["features"],
+        "rows": fidelity_rows(audit["fidelity"]),
+        "copying": copying_verdict(audit),
+    }
+
+
+def _inspection(comparisons: pl.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """For each architecture what an inspector asks of each configuration; empty without such counts."""
+    wanted = comparisons.filter(pl.col("measure").is_in([IMAGE_RECALL, FALSE_ALARMS, OBJECT_RECALL]))
+    heads = {(IMAGE_RECALL, ""): "defective pictures noticed", (FALSE_ALARMS, ""): "good pictures alarmed"}
+    sizes = wanted.filter(pl.col("measure") == OBJECT_RECALL).select("place", "detail").unique().sort("place")
+    heads |= {(OBJECT_RECALL, detail): f"found, {detail}" for detail in sizes["detail"].to_list()}
+    present = {(line["measure"], line["detail"]) for line in wanted.iter_rows(named=True)}
+    heads = {key: title for key, title in heads.items() if key in present}
+    tables = []
+    for architecture in dict.fromkeys(wanted["architecture"].to_list()):
+        lines = wanted.filter(pl.col("architecture") == architecture)
+        found = {(line["row"], line["measure"], line["detail"]): line for line in lines.iter_rows(named=True)}
+        rows = [
+            {"label": label, "cells": [_inspected(found.get((row, *key))) for key in heads]}
+            for row, label in labels.items()
+            if any((row, *key) in found for key in heads)
+        ]
+        name = architecture_name(architecture)
+        tables.append({"architecture": name, "header": list(heads.values()), "rows": rows})
+    return tables
+
+
+def _inspected(line: Mapping[str, Any] | None) -> dict[str, str]:
+    if line is None or line["value"] is None:
+        return {"text": "–", "gain": ""}
+    return {"text": f"{100 * line['value']:.0f} %", "gain": "" if line["gain"] is None else change(line)}
 
 
 def _missing_cells(results: pl.DataFrame, facts: Mapping[str, Any]) -> str:
@@ -199,12 +224,16 @@ def _picture(folder: Path, name: str) -> str | None:
 
 
 def _figures(
-    results: pl.DataFrame, summary: pl.DataFrame, facts: Mapping[str, Any], folder: Path
+    results: pl.DataFrame,
+    summary: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    facts: Mapping[str, Any],
+    folder: Path,
 ) -> dict[str, dict[str, str]]:
     """Save each figure as PNG and PDF; give its SVG variants (light or dark, wide or narrow) for the page."""
     pixels, order = facts["class_pixels"], [one["name"] for one in facts["classes"]]
     drawings: dict[str, Draw] = {
-        "scaling": lambda **how: scaling_figure(results, summary, **how),
+        "scaling": lambda **how: scaling_figure(results, summary, comparisons, **how),
         "gains": lambda **how: gains_figure(summary, **how),
         "class-pixels": lambda **how: class_pixels_figure(pixels, order, **how),
     }
@@ -312,62 +341,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
-    """An audit as figures and one sentence that says what they mean, no more."""
-    ratio, shuffled = audit.get("agreement"), audit.get("shuffled_agreement")
-    segmenter = audit.get("segmenter") or {}
-    bars = [
-        ("real held-out images", audit.get("real_iou")),
-        ("synthetic images", audit.get("synthetic_iou")),
-        ("synthetic, masks shuffled", audit.get("shuffled_iou")),
-    ]
-    return {
-        "segmenter": " with ".join(
-            architecture_name(str(segmenter[part])) for part in ("architecture", "encoder") if segmenter.get(part)
-        ),
-        "num_images": audit.get("num_synthetic_images"),
-        "ratio": percent(ratio),
-        "shuffled": percent(shuffled),
-        "meaning": _agreement_meaning(ratio, shuffled),
-        "bars": [
-            {"label": label, "iou": number(value), "width": f"{100 * min(max(value or 0, 0), 1):.1f}"}
-            for label, value in bars
-        ],
-        "classes": [
-            {"name": name, "ious": [number(ious.get(key)) for key in ("real", "synthetic", "shuffled")]}
-            for name, ious in audit.get("per_class", {}).items()
-        ],
-    }
-
-
-def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
-    if ratio is None:
-        return "The agreement is not defined: on real held-out images the network finds nothing to compare with."
-    if shuffled is None:
-        return "Without the shuffled control this number alone says little."
-    if ratio - shuffled < 0.1:
-        return (
-            "Foreign masks fit the synthetic images nearly as well as their own, so it is not shown that the "
-            "images follow their masks."
-        )
-    gist = (
-        f"A network trained on real images alone reaches {percent(ratio)} of its real-image IoU on synthetic "
-        f"images and their masks, {percent(shuffled)} with the masks of others: masks steer what is painted."
-    )
-    if ratio > 1:
-        gist += " Above 100 % the synthetic images are easier to read than real ones; they may vary less."
-    elif ratio < 0.8:
-        gist += " Still, a good part of the masks is not found again: such pairs teach some wrong labels."
-    return gist
-
-
-def percent(value: float | None) -> str:
-    """A ratio as whole percent, a dash where it is undefined."""
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def number(value: float | None) -> str:
-    """An IoU with three decimals, a dash where it is undefined."""
-    return "–" if value is None else f"{value:.3f}"

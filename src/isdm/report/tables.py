@@ -1,10 +1,10 @@
-"""From one line per cell and class to means, spreads, gains and a verdict in words.
+"""From one line per cell and class to means, spreads and gains.
 
 A *cell* is one trained network: one configuration (`row`), one architecture, one repeat. The summary is a
 tidy table, one line per configuration, architecture and measure: figures and tables read the same numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -28,7 +28,7 @@ _VALUES = ("class_id", "class_name", "iou", "mean_image_iou", "num_steps", "trai
 RESULT_COLUMNS = (*CELL_COLUMNS, *_VALUES)
 
 _ARCHITECTURE_NAMES = {"unetplusplus": "U-Net++", "fpn": "FPN", "deeplabv3plus": "DeepLabv3+"}
-_ARMS = ("plain", "augmented", "duplicated", "pasted")
+_ARMS = ("plain", "augmented", "duplicated", "duplicated+augmented", "pasted", "pasted+augmented")
 
 
 def architecture_name(architecture: str) -> str:
@@ -49,16 +49,18 @@ def row_label(
     """Words for one configuration, such as "real + 400 synthetic" or "100 real + 400 synthetic"."""
     real = "real" if num_real == all_real else f"{num_real} real"
     # Copies and pastes of real images are counted as added images, but no model painted them.
-    added_by_arm = num_synthetic > 0 and not synthetic_set and arm in ("duplicated", "pasted")
-    added = f"{num_synthetic} {arm if added_by_arm else 'synthetic'}"
+    kind, _, treatment = arm.partition("+")
+    added_by_arm = num_synthetic > 0 and not synthetic_set and kind in ("duplicated", "pasted")
+    treatment = treatment if added_by_arm else arm
+    added = f"{num_synthetic} {kind if added_by_arm else 'synthetic'}"
     if num_synthetic == 0:
         label = f"{real} only"
     elif num_real == 0:
-        label = f"{arm if added_by_arm else 'synthetic'} only ({num_synthetic})"
+        label = f"{kind if added_by_arm else 'synthetic'} only ({num_synthetic})"
     else:
         label = f"{real} + {added}"
-    if arm != "plain" and not added_by_arm:
-        label += f", {arm}"
+    if treatment not in ("plain", ""):
+        label += f", {treatment}"
     return f"{label} [{synthetic_set}]" if name_sets and synthetic_set else label
 
 
@@ -89,11 +91,12 @@ def cell_table(results: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([means, classes], how="vertical_relaxed")
 
 
-def summary_table(results: pl.DataFrame) -> pl.DataFrame:
+def summary_table(results: pl.DataFrame, baseline: str = "plain") -> pl.DataFrame:
     """Mean and sample standard deviation over repeats, per configuration, architecture and measure.
 
     `measure` is one of the three means or `class_iou`; `class_id` and `class_name` are set for the
-    latter only. `spread` is null with fewer than two repeats.
+    latter only. `spread` is null with fewer than two repeats. `is_alone` marks real images alone under the
+    treatment `baseline`, which others are compared with.
     """
     labels = _labels(results)
     return (
@@ -106,6 +109,7 @@ def summary_table(results: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(
             pl.col("row").replace_strict(labels, return_dtype=pl.String).alias("label"),
+            _is_alone(baseline).alias("is_alone"),
             _position("architecture", architectures_of(results)).alias("_architecture"),
             _position("arm", _ARMS).alias("_arm"),
             _position("measure", (*MEASURE_NAMES, CLASS)).alias("_measure"),
@@ -124,7 +128,7 @@ def summary_table(results: pl.DataFrame) -> pl.DataFrame:
         )
         .select(
             *("row", "label", *ROW_COLUMNS[1:], "architecture", "measure", "class_id", "class_name"),
-            *("num_repeats", "mean", "spread"),
+            *("num_repeats", "mean", "spread", "is_alone"),
         )
     )
 
@@ -143,15 +147,17 @@ def _position(column: str, order: Sequence[str]) -> pl.Expr:
     return pl.col(column).replace_strict(positions, default=len(positions), return_dtype=pl.Int64)
 
 
+def _is_alone(baseline: str) -> pl.Expr:
+    return (pl.col("arm") == baseline) & (pl.col("num_synthetic_images") == 0) & (pl.col("num_real_images") > 0)
+
+
 def baseline_of(summary: pl.DataFrame, architecture: str, *, num_real: int | None = None) -> str | None:
-    """The row of real images alone, plain, that an architecture is compared with; None if it is not there.
+    """The row of real images alone that an architecture is compared with; None if it is not there.
 
     Without `num_real` it is the one with the most real images in the whole table. An architecture for which
     that one has not run has no baseline: a smaller one would flatter everything compared with it.
     """
-    alone = summary.filter(
-        (pl.col("arm") == "plain") & (pl.col("num_synthetic_images") == 0) & (pl.col("num_real_images") > 0)
-    )
+    alone = summary.filter(pl.col("is_alone"))
     if alone.is_empty():
         return None
     wanted = alone["num_real_images"].max() if num_real is None else num_real
@@ -203,150 +209,13 @@ def scores_of(summary: pl.DataFrame, architecture: str) -> list[Score]:
             num_real=line["num_real_images"],
             num_synthetic=line["num_synthetic_images"],
             painted=line["num_synthetic_images"] > 0
-            and (bool(line["synthetic_set"]) or line["arm"] not in ("duplicated", "pasted")),
+            and (bool(line["synthetic_set"]) or not line["arm"].startswith(("duplicated", "pasted"))),
             repeats=line["num_repeats"],
             mean=line["mean"],
             spread=line["spread"],
         )
         for line in lines.iter_rows(named=True)
     ]
-
-
-def headline(summary: pl.DataFrame) -> str:
-    """One sentence: for how many architectures synthetic images helped, and by more than chance or not."""
-    tried, ahead, clear = 0, 0, 0
-    for architecture in architectures_of(summary):
-        scores = scores_of(summary, architecture)
-        baseline = _score(scores, baseline_of(summary, architecture))
-        painted = [score for score in scores if score.painted]
-        if baseline is not None and painted:
-            best = _best(painted)
-            tried += 1
-            ahead += best.mean > baseline.mean
-            clear += best.mean > baseline.mean and _beyond_spread(best, baseline)
-    if tried == 0:
-        return "No architecture has both a real-only result and one with synthetic images yet."
-    networks = f"{tried} architecture{'' if tried == 1 else 's'}"
-    if ahead == 0:
-        return f"Synthetic images raised the mean foreground IoU for none of {networks}."
-    how = f"for {clear} of them by more than the spread over repeats"
-    if clear == 0:
-        how = "but by no more than can be told from chance"
-    elif clear == ahead:
-        how = "by more than the spread over repeats" + (" each time" if ahead > 1 else "")
-    return f"At their best, synthetic images raised the mean foreground IoU for {ahead} of {networks}, {how}."
-
-
-def verdicts(summary: pl.DataFrame) -> list[str]:
-    """What the numbers allow to be said: for each architecture one text, its lines in order of weight."""
-    found: list[str] = []
-    for architecture in architectures_of(summary):
-        name = architecture_name(architecture)
-        scores = scores_of(summary, architecture)
-        baseline = _score(scores, baseline_of(summary, architecture))
-        others = [score for score in scores if baseline is not None and score.row != baseline.row]
-        if baseline is None:
-            found.append(f"{name}: the result for all real images alone is missing, so nothing can be compared.")
-        elif not others:
-            found.append(f"{name}: only real images alone have been measured ({baseline.mean:.3f}).")
-        else:
-            sentences = [_best_sentence(name, others, baseline), _control_sentence(others, baseline)]
-            sentences += _fewer_real_sentences(summary, architecture, scores, baseline)
-            sentences.append(_no_loss_sentence(summary, architecture, baseline))
-            found.append("\n".join(sentence for sentence in sentences if sentence))
-    return found
-
-
-def _best(scores: Iterable[Score]) -> Score:
-    return max(scores, key=lambda score: score.mean)
-
-
-def _score(scores: Iterable[Score], row: str | None) -> Score | None:
-    return next((score for score in scores if score.row == row), None)
-
-
-def _best_sentence(name: str, others: Sequence[Score], baseline: Score) -> str:
-    best = _best(others)
-    if best.mean <= baseline.mean:
-        return (
-            f"No configuration beat real images alone for {name}: {baseline.label} {baseline.mean:.3f}, "
-            f"next {best.label} {best.mean:.3f} ({points(100 * (best.mean - baseline.mean))} points)."
-        )
-    return f"Best mean foreground IoU for {name}: {_against(best, baseline)}."
-
-
-def _against(score: Score, reference: Score) -> str:
-    """Both means with their difference, repeats and spread, then whether it can be told from chance."""
-    facts = f"{points(100 * (score.mean - reference.mean))} points; {_repeats(score, reference)}"
-    if score.spread is not None and reference.spread is not None:
-        facts += f", spread {100 * max(score.spread, reference.spread):.1f}"
-    return (
-        f"{score.label}, {score.mean:.3f} against {reference.mean:.3f} for {reference.label} ({facts}). "
-        f"{_chance(score, reference)}"
-    )
-
-
-def _repeats(score: Score, reference: Score) -> str:
-    fewer, more = sorted((score.repeats, reference.repeats))
-    return f"{fewer if fewer == more else f'{fewer} to {more}'} repeat{'' if more == 1 else 's'}"
-
-
-def _chance(score: Score, reference: Score) -> str:
-    if min(score.repeats, reference.repeats) < 2:
-        return "With a single repeat this difference cannot be told from chance"
-    if not _beyond_spread(score, reference):
-        return "The difference is no larger than the spread over repeats, so it cannot be told from chance"
-    return "The difference is larger than the spread over repeats"
-
-
-def _beyond_spread(score: Score, reference: Score) -> bool:
-    """Whether two means differ by more than the larger of their spreads; never with a single repeat."""
-    if score.spread is None or reference.spread is None:
-        return False
-    return abs(score.mean - reference.mean) > max(score.spread, reference.spread)
-
-
-def _control_sentence(others: Sequence[Score], baseline: Score) -> str:
-    """Where a control without synthetic images ran, say how far it gets: gains may not need painting."""
-    painted = [score for score in others if score.painted]
-    controls = [score for score in others if not score.painted and score.num_real == baseline.num_real]
-    if not painted or not controls:
-        return ""
-    control = _best(controls)
-    if _best(others) is control:
-        best = _best(painted)
-        gain = points(100 * (best.mean - baseline.mean))
-        return f"It holds no synthetic images; the best that does is {best.label}: {best.mean:.3f} ({gain})."
-    return f"The best without synthetic images is {control.label}: {control.mean:.3f}."
-
-
-def _fewer_real_sentences(
-    summary: pl.DataFrame, architecture: str, scores: Sequence[Score], baseline: Score
-) -> list[str]:
-    """For each smaller number of real images: its best mixture against the same real images alone."""
-    sentences = []
-    for count in sorted({score.num_real for score in scores} - {0, baseline.num_real}, reverse=True):
-        alone = _score(scores, baseline_of(summary, architecture, num_real=count))
-        mixed = [score for score in scores if score.num_real == count and score.painted]
-        if alone is not None and mixed:
-            sentences.append(f"With {count} real images: {_against(_best(mixed), alone)}.")
-    return sentences
-
-
-def _no_loss_sentence(summary: pl.DataFrame, architecture: str, baseline: Score) -> str:
-    """Name the configurations whose mean falls below the baseline in no foreground class."""
-    classes = gains(summary).filter(
-        (pl.col("architecture") == architecture)
-        & (pl.col("measure") == CLASS)
-        & (pl.col("class_id") > 0)
-        & (pl.col("row") != baseline.row)
-        & pl.col("gain_points").is_not_null()
-    )
-    lowest = classes.group_by("label", maintain_order=True).agg(pl.col("gain_points").min())
-    safe = lowest.filter(pl.col("gain_points") >= -1e-9)["label"].to_list()
-    if safe:
-        return f"No class loses with: {'; '.join(safe)}."
-    return "" if lowest.is_empty() else "Every configuration loses in at least one class."
 
 
 def points(value: float) -> str:
@@ -367,7 +236,9 @@ def format_table(summary: pl.DataFrame) -> Table:
     names = architectures_of(summary)
     lines = gains(summary).filter(pl.col("measure") == FOREGROUND)
     cells = {(line["row"], line["architecture"]): line for line in lines.iter_rows(named=True)}
-    best = {name: _best(scores).row for name in names if (scores := scores_of(summary, name))}
+    best = {
+        name: max(scores, key=lambda score: score.mean).row for name in names if (scores := scores_of(summary, name))
+    }
     table = Table("configuration", title="Mean foreground IoU (± spread over repeats, points over real only)")
     for name in names:
         table.add_column(Text(architecture_name(name)), justify="right")

@@ -1,0 +1,231 @@
+"""What a study allows to be said, in plain words that are never stronger than its numbers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from isdm.report.comparisons import is_shown
+from isdm.report.tables import (
+    CLASS,
+    FOREGROUND,
+    Score,
+    architecture_name,
+    architectures_of,
+    baseline_of,
+    points,
+    scores_of,
+)
+from isdm.report.worth import worth_in_real_images
+
+Line = Mapping[str, Any]
+
+
+def headline(comparisons: pl.DataFrame) -> str:
+    """One sentence: whether synthetic images were shown to help, and where."""
+    tested: list[Line] = list(comparisons.filter(pl.col("is_tested")).iter_rows(named=True))
+    if not tested:
+        return "Nothing can be compared yet: no architecture has both real images alone and added synthetic ones."
+    if max(line["num_repeats"] for line in tested) < 2:
+        return "With a single training of each configuration no gain can be shown or ruled out."
+    names = list(dict.fromkeys(architecture_name(line["architecture"]) for line in tested))
+    up, down = ([_name(line) for line in tested if is_shown(line) and sign * line["gain"] > 0] for sign in (1, -1))
+    up, down = list(dict.fromkeys(up)), list(dict.fromkeys(down))
+    rows = {line["row"] for line in tested}
+    what = _capital(_label_of(tested[0]["label"])) if len(rows) == 1 else "Adding synthetic images"
+    many = f"{len(names)} architecture{'s' if len(names) > 1 else ''}"
+    if up:
+        text = f"{what} raises the mean foreground IoU for {_listed(up)} ({len(up)} of {many})"
+        text += " in at least one amount" if len(rows) > 1 else ""
+        return text + (f", and lowers it for {_listed(down)}." if down else ".")
+    if down:
+        return (
+            f"{what} lowers the mean foreground IoU for {_listed(down)} ({len(down)} of {many}); no gain was shown."
+        )
+    low, high = (100 * pick(line["gain"] for line in tested) for pick in (min, max))
+    span = points(low) if points(low) == points(high) else f"{points(low)} to {points(high)}"
+    return (
+        f"No gain was shown: {what[0].lower() + what[1:]} changed the mean foreground IoU by {span} points, which "
+        f"cannot be told from chance for any of {many}."
+    )
+
+
+def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int) -> str:
+    """What the verdict rests on: what was tested, and what the intervals cover."""
+    tested = comparisons.filter(pl.col("is_tested"))
+    if tested.is_empty():
+        return ""
+    count = tested.height
+    if primary is not None:
+        how = f"One comparison was named before any test score was read; its {count} test{'s' if count > 1 else ''}"
+    else:
+        how = f"No comparison was named beforehand, so all {count} were tested; they"
+    groups, repeats = (min(tested[name].to_list()) for name in ("num_groups", "num_repeats"))
+    chance = f"{groups} groups of test images" + (f" and {repeats} trainings" if repeats > 1 else "")
+    text = f"{how} are corrected for their number (Holm). Intervals are 95 % and cover the choice of {chance}"
+    if num_sets:
+        sets = "the one synthetic set" if num_sets == 1 else f"the {num_sets} synthetic sets"
+        text += f"; they hold for {sets} used, and a generator trained with another seed may do better or worse"
+    return text + "."
+
+
+def verdicts(summary: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
+    """For each architecture one text, its lines in order of weight."""
+    found = []
+    for architecture in architectures_of(summary):
+        name = architecture_name(architecture)
+        scores = scores_of(summary, architecture)
+        baseline = _score(scores, baseline_of(summary, architecture))
+        others = [score for score in scores if baseline is not None and score.row != baseline.row]
+        if baseline is None:
+            found.append(f"{name}: the result for all real images alone is missing, so nothing can be compared.")
+        elif not others:
+            found.append(f"{name}: only real images alone have been measured ({baseline.mean:.3f}).")
+        else:
+            lines = _lines(comparisons, architecture)
+            sentences = [*_tested_sentences(name, lines), _best_sentence(name, others, baseline, lines)]
+            sentences += [
+                _control_sentence(others, baseline, lines),
+                _class_sentence(comparisons, architecture, lines),
+            ]
+            sentences.append(worth_in_real_images(summary, architecture, lines))
+            found.append("\n".join(sentence for sentence in sentences if sentence))
+    return found
+
+
+def _lines(comparisons: pl.DataFrame, architecture: str) -> dict[str, Line]:
+    """Comparisons of the mean foreground IoU by row."""
+    chosen = comparisons.filter((pl.col("architecture") == architecture) & (pl.col("measure") == FOREGROUND))
+    return {line["row"]: line for line in chosen.iter_rows(named=True) if line["gain"] is not None}
+
+
+def _tested_sentences(name: str, lines: Mapping[str, Line]) -> list[str]:
+    """What the tests of an architecture show; with many of them, the strongest and how many there were."""
+    tested = [line for line in lines.values() if line["is_tested"]]
+    if not tested:
+        return []
+    if len(tested) == 1:
+        return [f"{name}: {tested_sentence(tested[0])}"]
+    shown = [line for line in tested if is_shown(line)]
+    if not shown:
+        least = max(tested, key=lambda line: line["gain"])
+        return [
+            f"{name}: none of {len(tested)} configurations differs from its reference by more than chance; nearest "
+            f"to a gain: {tested_sentence(least)}"
+        ]
+    order = sorted(shown, key=lambda line: -line["gain"])
+    return [f"{name}: {tested_sentence(order[0])}"] + [_capital(tested_sentence(line)) for line in order[1:4]]
+
+
+def tested_sentence(line: Line) -> str:
+    """One comparison: the change with its interval, and whether it is beyond chance."""
+    facts = f"{line['value']:.3f} against {line['reference_value']:.3f} for {line['reference_label']}"
+    what = _label_of(line["label"])
+    if line["num_repeats"] < 2:
+        return (
+            f"{what} changes the mean foreground IoU by {change(line)} ({facts}); with a single repeat this "
+            f"cannot be told from chance."
+        )
+    if line["p_value"] is None:
+        return f"{what} changes it by {points(100 * line['gain'])} points ({facts}); one test group tells no chance."
+    p_value = p_text(line["adjusted_p"])
+    if is_shown(line):
+        verb = "raises" if line["gain"] > 0 else "lowers"
+        return f"{what} {verb} the mean foreground IoU: {change(line)} ({facts}; corrected {p_value})."
+    return (
+        f"{what} changes it by {change(line)} ({facts}; corrected {p_value}), which cannot be told from chance. A "
+        f"true gain of {100 * line['smallest_gain']:.1f} points would have been found in 4 of 5 such studies."
+    )
+
+
+def change(line: Line) -> str:
+    """ "+2.1 points [0.8, 3.3]"."""
+    text = f"{points(100 * line['gain'])} points"
+    if line["lower"] is None:
+        return text
+    return f"{text} [{points(100 * line['lower'])}, {points(100 * line['upper'])}]"
+
+
+def p_text(value: float | None) -> str:
+    """ "p = 0.012", with as many digits as matter."""
+    if value is None:
+        return "p undefined"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def _best_sentence(name: str, others: Sequence[Score], baseline: Score, lines: Mapping[str, Line]) -> str:
+    best = _best(others)
+    if best.mean <= baseline.mean:
+        return f"No configuration has a higher mean than {baseline.label} ({baseline.mean:.3f}) for {name}."
+    text = f"The best mean is that of {best.label}: {best.mean:.3f} against {baseline.mean:.3f} for {baseline.label}"
+    line = lines.get(best.row)
+    if line is not None and not line["is_tested"]:
+        text += f", {change(line)}"
+    return text + "; it was picked after the fact, so on new images its lead will be smaller."
+
+
+def _control_sentence(others: Sequence[Score], baseline: Score, lines: Mapping[str, Line]) -> str:
+    """Where a control without synthetic images ran, say how far it gets: gains may not need painting."""
+    painted = [score for score in others if score.painted]
+    controls = [score for score in others if not score.painted and score.num_real == baseline.num_real]
+    if not painted or not controls:
+        return ""
+    control = _best(controls)
+    line = lines.get(control.row)
+    text = f"Without synthetic images {control.label} reaches {control.mean:.3f}"
+    text += f" ({change(line)})" if line is not None else ""
+    return text + ("." if _best(others) is not control else "; no row with synthetic images has a higher mean.")
+
+
+def _class_sentence(comparisons: pl.DataFrame, architecture: str, lines: Mapping[str, Line]) -> str:
+    """How the classes fare in the tested row, or in the best one: from the worst to the best."""
+    tested = [line for line in lines.values() if line["is_tested"]] or list(lines.values())
+    if not tested:
+        return ""
+    row = max(tested, key=lambda line: line["gain"])
+    classes = comparisons.filter(
+        (pl.col("architecture") == architecture)
+        & (pl.col("row") == row["row"])
+        & (pl.col("measure") == CLASS)
+        & (pl.col("place") > 0)
+        & pl.col("gain").is_not_null()
+    ).sort("gain")
+    if classes.height < 2:
+        return ""
+    worst, best = classes.row(0, named=True), classes.row(-1, named=True)
+    ends = [f"{change(line)} ({line['detail']})" for line in (worst, best)]
+    text = f"By class, {row['label']} ranges from {ends[0]} to {ends[1]}"
+    if worst["lower"] is not None:
+        most = max(0.0, *(-100 * lower for lower in classes["lower"].to_list()))
+        text += f"; no class loses more than {most:.1f} points, as far as the intervals tell"
+    return text + "."
+
+
+def _name(line: Line) -> str:
+    return architecture_name(line["architecture"])
+
+
+def _label_of(label: str) -> str:
+    """What was done, from a row's label: "adding 700 synthetic images" of "real + 700 synthetic"."""
+    if " + " not in label:
+        return label
+    kept, _, added = label.partition(" + ")
+    added = re.sub(r"^(\d+ [a-z]+)", r"\1 images", added)
+    return f"adding {added}" + ("" if kept == "real" else f" to {kept}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _best(scores: Sequence[Score]) -> Score:
+    return max(scores, key=lambda score: score.mean)
+
+
+def _score(scores: Sequence[Score], row: str | None) -> Score | None:
+    return next((score for score in scores if score.row == row), None)

@@ -1,0 +1,203 @@
+"""Comparisons and verdicts of small studies whose outcome is known."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from isdm.metrics.statistics import difference, holm
+from isdm.report.comparisons import COLUMNS, FALSE_ALARMS, OBJECT_RECALL, comparison_table
+from isdm.report.latex import escaped, latex_table
+from isdm.report.tables import CLASS, FOREGROUND, summary_table
+from isdm.report.verdict import basis, headline, verdicts
+from isdm.report.worth import learning_curve
+
+CLASSES = ("background", "scratch", "dent")
+ROWS: dict[str, tuple[str, str, int, int]] = {
+    "real": ("plain", "", 80, 0),
+    "mixed": ("plain", "s", 80, 50),
+    "few": ("plain", "", 20, 0),
+    "synthetic": ("plain", "s", 0, 50),
+    "pasted": ("pasted", "", 80, 50),
+    "augmented": ("augmented", "", 80, 0),
+    "mixed-augmented": ("augmented", "s", 80, 50),
+}
+
+
+class Study:
+    """Counts of a study in which each row finds a given share of each class."""
+
+    def __init__(self, repeats: int = 3, groups: int = 20, noise: float = 0.01) -> None:
+        self.repeats, self.groups, self.noise = repeats, groups, noise
+        self.counts: list[dict[str, Any]] = []
+        self.results: list[dict[str, Any]] = []
+
+    def add(self, row: str, *shares: float, architecture: str = "fpn") -> "Study":
+        """A row that finds `shares` of the foreground classes."""
+        arm, source, real, synthetic = ROWS[row]
+        rng = np.random.default_rng(len(self.results))
+        for repeat in range(self.repeats):
+            sums = np.zeros((len(CLASSES), 2))
+            for group in range(self.groups):
+                for place, share in enumerate((0.9, *shares)):
+                    hits = round(1000 * float(np.clip(share + self.noise * rng.normal(), 0, 1)))
+                    sums[place] += hits, 1000
+                    line = {"row": row, "architecture": architecture, "repeat": repeat, "group": f"g{group}"}
+                    line |= {"measure": "class_iou", "place": place, "detail": CLASSES[place]}
+                    self.counts.append(line | {"hits": hits, "total": 1000})
+            for place, name in enumerate(CLASSES):
+                line = {"row": row, "arm": arm, "synthetic_set": source, "num_real_images": real}
+                line |= {"num_synthetic_images": synthetic, "architecture": architecture, "repeat": repeat}
+                line |= {"class_id": place, "class_name": name, "iou": sums[place, 0] / sums[place, 1]}
+                self.results.append(line | {"mean_image_iou": 0.5, "num_steps": 9, "train_seconds": 1.0})
+        return self
+
+    def read(self, primary: str | None = None, baseline: str = "plain") -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Summary and comparisons."""
+        summary = summary_table(pl.DataFrame(self.results), baseline)
+        return summary, comparison_table(pl.DataFrame(self.counts), summary, primary)
+
+
+def line_of(table: pl.DataFrame, row: str, measure: str = FOREGROUND, detail: str = "") -> dict[str, Any]:
+    chosen = (pl.col("row") == row) & (pl.col("measure") == measure) & (pl.col("detail") == detail)
+    return table.filter(chosen).row(0, named=True)
+
+
+def test_a_line_is_what_the_statistics_give() -> None:
+    study = Study().add("real", 0.5, 0.6).add("mixed", 0.6, 0.65)
+    _, table = study.read()
+    assert table.columns == list(COLUMNS)
+    cubes = []
+    for row in ("mixed", "real"):
+        lines = [line for line in study.counts if line["row"] == row and line["place"] > 0]
+        cubes.append(np.array([[line["hits"], line["total"]] for line in lines], float).reshape(3, 20, 2, 2))
+    expected = difference(*cubes)
+    line = line_of(table, "mixed")
+    assert (line["gain"], line["lower"], line["upper"]) == pytest.approx(
+        (expected.value, expected.lower, expected.upper)
+    )
+    assert line["gain"] == pytest.approx(0.075, abs=0.01)
+    assert line_of(table, "mixed", CLASS, "scratch")["gain"] == pytest.approx(0.1, abs=0.01)
+    assert line_of(table, "real")["gain"] is None
+
+
+def test_rows_have_their_own_reference() -> None:
+    study = Study().add("real", 0.5, 0.6).add("mixed", 0.6, 0.6).add("few", 0.3, 0.3).add("synthetic", 0.2, 0.2)
+    _, table = study.read()
+    references = {row: line_of(table, row)["reference"] for row in ("real", "mixed", "few", "synthetic")}
+    assert references == {"real": None, "mixed": "real", "few": "real", "synthetic": "real"}
+    augmented = Study().add("real", 0.5, 0.5).add("augmented", 0.6, 0.6).add("mixed-augmented", 0.7, 0.7)
+    _, table = augmented.read(baseline="augmented")
+    assert line_of(table, "mixed-augmented")["reference"] == "augmented"
+    assert line_of(table, "mixed-augmented")["gain"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_only_what_was_named_is_tested() -> None:
+    study = Study()
+    for architecture in ("fpn", "unetplusplus"):
+        for row, share in (("real", 0.5), ("mixed", 0.52), ("pasted", 0.5), ("synthetic", 0.1)):
+            study.add(row, share, share, architecture=architecture)
+    _, named = study.read(primary="pasted")
+    assert set(named.filter(pl.col("is_tested"))["row"]) == {"pasted"}
+    _, table = study.read()
+    tested = table.filter(pl.col("is_tested"))
+    assert set(tested["row"]) == {"mixed"}  # a control is no claim, nor are synthetic images alone
+    assert tested["adjusted_p"].to_list() == pytest.approx(holm(tested["p_value"].to_list()))
+    assert table.filter(~pl.col("is_tested"))["adjusted_p"].null_count() == table.height - 2
+
+
+def test_a_clear_gain_is_said_with_its_interval() -> None:
+    summary, table = Study().add("real", 0.5, 0.6).add("mixed", 0.6, 0.65).add("augmented", 0.52, 0.6).read()
+    assert headline(table) == (
+        "Adding 50 synthetic images raises the mean foreground IoU for FPN (1 of 1 architecture)."
+    )
+    (text,) = verdicts(summary, table)
+    first, best, control, classes = text.split("\n")
+    assert first.startswith("FPN: adding 50 synthetic images raises the mean foreground IoU: +7.")
+    assert "corrected p < 0.001" in first
+    assert "picked after the fact" in best
+    assert control.startswith("Without synthetic images real only, augmented reaches 0.5")
+    assert "(dent) to +" in classes
+    assert "(scratch); no class loses more than 0.0 points" in classes
+
+
+def test_no_gain_says_what_could_have_been_found() -> None:
+    summary, table = Study(noise=0.2).add("real", 0.5, 0.6).add("mixed", 0.5, 0.6).read(primary="mixed")
+    assert headline(table).startswith(
+        "No gain was shown: adding 50 synthetic images changed the mean foreground IoU by "
+    )
+    (text,) = verdicts(summary, table)
+    assert "cannot be told from chance. A true gain of " in text
+    assert "would have been found in 4 of 5 such studies." in text
+    assert "named before any test score was read" in basis(table, "mixed", 1)
+    assert "20 groups of test images and 3 trainings" in basis(table, "mixed", 1)
+    assert "the one synthetic set used" in basis(table, "mixed", 1)
+
+
+def test_a_loss_is_a_loss() -> None:
+    summary, table = Study().add("real", 0.5, 0.6).add("mixed", 0.4, 0.5).read()
+    assert headline(table) == (
+        "Adding 50 synthetic images lowers the mean foreground IoU for FPN (1 of 1 architecture); no gain was shown."
+    )
+    (text,) = verdicts(summary, table)
+    assert "No configuration has a higher mean than real only" in text
+
+
+def test_one_repeat_shows_nothing() -> None:
+    summary, table = Study(repeats=1).add("real", 0.5, 0.6).add("mixed", 0.9, 0.9).read()
+    assert "no gain can be shown or ruled out" in headline(table)
+    assert "with a single repeat this cannot be told from chance" in verdicts(summary, table)[0]
+
+
+def test_nothing_to_compare() -> None:
+    summary, table = Study().add("mixed", 0.5, 0.5).read()
+    assert headline(table).startswith("Nothing can be compared yet")
+    assert "nothing can be compared" in verdicts(summary, table)[0]
+    assert basis(table, None, 1) == ""
+    summary, table = Study(noise=0).add("real", 0.5, 0.5).read()
+    assert verdicts(summary, comparison_table(None, summary, None)) == [
+        "FPN: only real images alone have been measured (0.500)."
+    ]
+
+
+def test_the_worth_of_a_gain_follows_the_learning_curve() -> None:
+    study = Study(noise=0.001).add("few", 0.4, 0.4).add("real", 0.5, 0.5).add("mixed", 0.55, 0.55)
+    summary, table = study.read()
+    slope = learning_curve(summary, "fpn")
+    assert slope == pytest.approx(0.05, abs=0.002)  # 0.1 over two doublings
+    (text,) = verdicts(summary, table)
+    sentence = next(line for line in text.split("\n") if "doubling" in line)
+    low, high = (int(word) for word in sentence.split("worth ")[1].split(" further")[0].split(" to "))
+    assert low <= 80 * (2 ** (0.05 / 0.05) - 1) <= high
+    assert high - low < 12
+
+
+def test_inspectors_measures() -> None:
+    study = Study(repeats=2, groups=4).add("real", 0.5, 0.5).add("mixed", 0.5, 0.5)
+    for row, alarms in (("real", 3), ("mixed", 1)):
+        for repeat in (0, 1):
+            for group in range(4):
+                line = {"row": row, "architecture": "fpn", "repeat": repeat, "group": f"g{group}"}
+                study.counts.append(
+                    line | {"measure": FALSE_ALARMS, "place": 0, "detail": "", "hits": alarms, "total": 4}
+                )
+                for place, found in enumerate((1, 2)):
+                    size = {"measure": OBJECT_RECALL, "place": place, "detail": f"size {place}"}
+                    study.counts.append(line | size | {"hits": found, "total": 2})
+    _, table = study.read()
+    assert line_of(table, "mixed", FALSE_ALARMS)["value"] == pytest.approx(0.25)
+    assert line_of(table, "mixed", FALSE_ALARMS)["gain"] == pytest.approx(-0.5)
+    assert line_of(table, "real", OBJECT_RECALL, "all sizes")["value"] == pytest.approx(0.75)
+    assert line_of(table, "real", OBJECT_RECALL, "size 0")["value"] == pytest.approx(0.5)
+
+
+def test_the_latex_table() -> None:
+    summary, table = Study().add("real", 0.5, 0.6).add("mixed", 0.6, 0.65).read()
+    text = latex_table(summary, table)
+    lines = text.splitlines()
+    assert lines[1] == r"\begin{tabular}{lrr}"
+    assert all(line.endswith(r"\\") for line in lines if "&" in line)
+    assert {line.count("&") for line in lines[4:] if "&" in line} == {2}
+    assert "real + 50 synthetic & $0.62" in text
+    assert escaped(r"a_b & 5 % \x {y}") == r"a\_b \& 5 \% \textbackslash{}x \{y\}"
