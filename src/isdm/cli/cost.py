@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from isdm import provenance
-from isdm.cli.experiment import candidates
+from isdm.cli.experiment import candidates, fold_of
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
 from isdm.data.archives import opened_source
 from isdm.data.dataset import SegmentationDataset
@@ -49,6 +49,17 @@ class Shape:
 
 def print_plan(config: ExperimentConfig, out: Path) -> None:
     """Print every stage with its state and estimated time, and every cell of the study; write nothing."""
+    console = Console(highlight=False)
+    if config.folds is None:
+        seconds = _print_stages(config, out)
+    else:
+        console.print("Fold 1; the others are like it.")
+        seconds = config.folds * _print_stages(fold_of(config, 0), out / "fold-0")
+    console.print(f"About {format_seconds(seconds)} on this machine; nothing was written.")
+
+
+def _print_stages(config: ExperimentConfig, out: Path) -> float:
+    """Print the stages of one experiment or fold; gives the seconds of what is not done."""
     shape = _shape(config.data, out / "data")
     lines: list[tuple[str, str, str, float]] = []
     step = _train_step_seconds(config.train, shape)
@@ -74,9 +85,8 @@ def print_plan(config: ExperimentConfig, out: Path) -> None:
     table = Table("stage", "state", "work", "estimate")
     for stage, state, work, seconds in lines:
         table.add_row(stage, state, work, format_seconds(0 if state == "done" else seconds))
-    open_seconds = sum(seconds for _, state, _, seconds in lines if state != "done")
     Console(highlight=False).print(table)
-    Console(highlight=False).print(f"About {format_seconds(open_seconds)} on this machine; nothing was written.")
+    return sum(seconds for _, state, _, seconds in lines if state != "done")
 
 
 def _state(folder: Path) -> str:

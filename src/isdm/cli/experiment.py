@@ -1,6 +1,6 @@
 """`isdm run`: all stages from one validated file, each skipped when it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,39 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
 def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     """Run every stage that is not finished; returns the path of the report.
 
-    Folders below `out`: data, model, finetuned, synthetic, selected, audit, study.
+    Folders below `out`: data, model, finetuned, synthetic, selected, audit, study; with `folds` these lie in
+    fold-0, fold-1, … and the pooled study in study.
     """
+    from isdm.report import report
+
+    remove_abandoned(out)
+    if config.folds is None:
+        run_stages(config, out)
+        say("Writing the report.")
+        audited = out / "audit" / "audit.json" if config.audit is not None else None
+        return report(out / "study", audit=audited, costs=stage_costs(out))
+    from isdm.evaluation.pooling import pool_studies
+
+    folders = [out / f"fold-{fold}" for fold in range(config.folds)]
+    for fold, folder in enumerate(folders):
+        say(f"Fold {fold + 1} of {config.folds}.")
+        run_stages(fold_of(config, fold), folder)
+    write_yaml(out / "experiment.yaml", config.plain())
+    pool_studies([folder / "study" for folder in folders], out / "study", config.name)
+    say("Writing the report.")
+    return report(out / "study", costs=summed_costs([stage_costs(folder) for folder in folders]))
+
+
+def fold_of(config: ExperimentConfig, fold: int) -> ExperimentConfig:
+    """The experiment of one fold of a cross-validation."""
+    data = config.data.model_copy(update={"folds": config.folds, "fold": fold})
+    return config.model_copy(update={"folds": None, "data": data})
+
+
+def run_stages(config: ExperimentConfig, out: Path) -> None:
+    """Run every stage of one experiment, or of one fold, that is not finished."""
     from isdm.data.importing import import_dataset
     from isdm.evaluation.study import evaluate
-    from isdm.report import report
     from isdm.report.audit_page import write_audit_page
     from isdm.synthesis.audit import audit
     from isdm.synthesis.generate import sample
@@ -79,12 +107,15 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
         audit(config.audit, synthetic, dataset, out / "audit")
         write_audit_page(out / "audit", synthetic, dataset)
     evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name)
-    say("Writing the report.")
-    return report(
-        out / "study",
-        audit=out / "audit" / "audit.json" if config.audit is not None else None,
-        costs=stage_costs(out),
-    )
+
+
+def summed_costs(costs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Seconds of each stage over all folds."""
+    total: dict[str, float] = {}
+    for line in (line for of_fold in costs for line in of_fold):
+        total[line["stage"]] = total.get(line["stage"], 0.0) + line["seconds"]
+    note = f"{len(costs)} folds"
+    return [{"stage": stage, "seconds": seconds, "note": note} for stage, seconds in total.items()]
 
 
 def candidates(config: ExperimentConfig) -> SampleConfig:
@@ -111,9 +142,10 @@ def check_encoders(config: ExperimentConfig) -> None:
 
 def check_grid(config: ExperimentConfig, num_real: int) -> None:
     """Find out before hours of training whether the study's counts can be met."""
-    from isdm.evaluation.rows import make_rows
+    from isdm.evaluation.rows import make_rows, primary_row
 
-    make_rows(config.evaluate, num_real, {"synthetic": config.sample.num_samples}, {"synthetic": num_real})
+    rows = make_rows(config.evaluate, num_real, {"synthetic": config.sample.num_samples}, {"synthetic": num_real})
+    primary_row(config.evaluate, rows, num_real)
 
 
 def stage_costs(out: Path) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def _run(experiment: Path, out: Path) -> None:
     config = read_experiment(experiment)
     page = run_experiment(config, out)
     console = Console(highlight=False, soft_wrap=True)
-    if config.audit is not None:
+    if config.audit is not None and config.folds is None:
         print_audit(read_json(out / "audit" / "audit.json"))
     print_results(out / "study")
     console.print(f"Done in {format_seconds(watch.seconds)}. Report: {page}")

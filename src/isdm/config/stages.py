@@ -102,6 +102,8 @@ class ExperimentConfig(StageConfig):
     """Name shown in the report."""
     seed: int = Field(0, ge=0)
     """Seed of every stage that does not set its own."""
+    folds: int | None = Field(None, ge=2)
+    """Cross-validation: every stage once for each fold, with a generator of its own, and their tests pooled."""
     data: DataConfig
     """Options of `isdm data import`."""
     train: TrainConfig = TrainConfig()
@@ -116,3 +118,9 @@ class ExperimentConfig(StageConfig):
     """Options of `isdm audit`; left out, the stage is left out."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """Options of `isdm evaluate`."""
+
+    @model_validator(mode="after")
+    def _folds_are_given_once(self) -> Self:
+        if self.folds is not None and self.data.folds is not None:
+            raise contradiction("folds runs all folds and data.folds a single one; give one of them")
+        return self

@@ -71,7 +71,7 @@ def report(study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[st
         "facts": facts,
         "headline": headline(comparisons),
         "verdicts": verdicts(summary, comparisons),
-        "basis": basis(comparisons, facts["primary_row"], num_sets),
+        "basis": basis(comparisons, facts["primary_row"], num_sets, facts["folds"]),
         "inspection": _inspection(comparisons, dict(ordered_rows(summary))),
         "missing": _missing_cells(results, facts),
         "classes": _classes(facts),

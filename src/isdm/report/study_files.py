@@ -26,9 +26,14 @@ def read_study(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} holds no mapping. Restore it or run `isdm evaluate` again.")
     numbers = ("num_train_images", "num_validation_images", "num_test_images")
     defaults: dict[str, Any] = {"name": path.parent.name, "isdm_version": "", "classes": []}
-    defaults |= {"config": {}, "dataset": {}, "class_pixels": {}, "leaks": [], "primary_row": None} | dict.fromkeys(
-        numbers
-    )
+    defaults |= {
+        "config": {},
+        "dataset": {},
+        "class_pixels": {},
+        "leaks": [],
+        "primary_row": None,
+        "folds": 1,
+    } | dict.fromkeys(numbers)
     return defaults | {key: value for key, value in facts.items() if value is not None}
 
 

@@ -51,7 +51,7 @@ def headline(comparisons: pl.DataFrame) -> str:
     )
 
 
-def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int) -> str:
+def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int, num_folds: int = 1) -> str:
     """What the verdict rests on: what was tested, and what the intervals cover."""
     tested = comparisons.filter(pl.col("is_tested"))
     if tested.is_empty():
@@ -64,7 +64,9 @@ def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int) -> str:
     groups, repeats = (min(tested[name].to_list()) for name in ("num_groups", "num_repeats"))
     chance = f"{groups} groups of test images" + (f" and {repeats} trainings" if repeats > 1 else "")
     text = f"{how} are corrected for their number (Holm). Intervals are 95 % and cover the choice of {chance}"
-    if num_sets:
+    if num_sets and num_folds > 1:
+        text += f"; {num_folds} generators, one for each fold, painted what they hold for"
+    elif num_sets:
         sets = "the one synthetic set" if num_sets == 1 else f"the {num_sets} synthetic sets"
         text += f"; they hold for {sets} used, and a generator trained with another seed may do better or worse"
     return text + "."

@@ -1,0 +1,82 @@
+"""A cross-validation of two folds against one table made by hand."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from isdm.config import DataConfig, EvaluateConfig, build
+from isdm.data.builtin import write_fruit_source
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.importing import import_dataset
+from isdm.errors import DataError
+from isdm.evaluation.pooling import pool_studies
+from isdm.evaluation.study import evaluate
+from isdm.report import report
+
+GRID: dict[str, Any] = {
+    "architectures": ["fpn"],
+    "real_counts": ["all"],
+    "synthetic_counts": [0, "equal"],
+    "arms": ["plain", "duplicated"],
+    "repeats": 2,
+    "epochs": 1,
+    "encoder": "resnet18",
+    "encoder_weights": "none",
+    "batch_size": 8,
+    "precision": "float32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Studies of two folds of 14 pictures of 7 fruit, which cannot be of one size."""
+    folder = tmp_path_factory.mktemp("folds")
+    write_fruit_source(folder / "source", num_fruits=7, num_views=2, size_px=32, seed=0)
+    studies = []
+    for fold in range(2):
+        options = {"source": folder / "source", "group_by": r"(fruit\d+)", "folds": 2, "fold": fold, "validation": 2}
+        dataset: SegmentationDataset = import_dataset(build(DataConfig, options), folder / f"data-{fold}")
+        studies.append(folder / f"study-{fold}")
+        evaluate(build(EvaluateConfig, GRID), dataset, {}, studies[-1])
+    return studies
+
+
+def test_pixels_are_pooled_over_all_folds(folds: list[Path], tmp_path: Path) -> None:
+    table = pl.read_parquet(pool_studies(folds, tmp_path / "pooled", "both"))
+    parts = [pl.read_parquet(study / "results.parquet") for study in folds]
+    assert parts[0]["num_real_images"].max() != parts[1]["num_real_images"].max()
+    assert table.height == parts[0].height == parts[1].height
+    line = (
+        table.filter(pl.col("key") == "real-all_more-equal_duplicated").sort("repeat", "class_id").row(0, named=True)
+    )
+    summed = [
+        part.filter(pl.col("key") == line["key"]).sort("repeat", "class_id").row(0, named=True) for part in parts
+    ]
+    assert line["tp"] == sum(one["tp"] for one in summed)
+    union = sum(one[name] for one in summed for name in ("tp", "fp", "fn"))
+    assert line["iou"] == pytest.approx(line["tp"] / union)
+    counts = pl.read_parquet(tmp_path / "pooled" / "counts.parquet")
+    assert counts["group"].n_unique() == 7
+    iou = (
+        (pl.col("measure") == "class_iou")
+        & (pl.col("place") == line["class_id"])
+        & (pl.col("repeat") == line["repeat"])
+    )
+    of_line = counts.filter(iou & (pl.col("row") == line["key"]))
+    assert of_line["hits"].sum() / of_line["total"].sum() == pytest.approx(line["iou"])
+    page = report(tmp_path / "pooled").read_text("utf-8")
+    assert "cross-validation of 2 folds" in page
+    assert "7 groups of test images" in page or "nothing can be compared" not in page
+
+
+def test_what_cannot_be_pooled(folds: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="tested in folds 0 and 1"):
+        pool_studies([folds[0], folds[0]], tmp_path / "twice", "twice")
+    shutil.copytree(folds[1], tmp_path / "half")
+    (tmp_path / "half" / "results.parquet").unlink()
+    with pytest.raises(DataError, match="not finished"):
+        pool_studies([folds[0], tmp_path / "half"], tmp_path / "pooled", "half")
