@@ -16,6 +16,7 @@ from isdm.evaluation.rows import Row, make_rows, subset, training_steps
 from isdm.evaluation.study import evaluate
 from isdm.metrics.segmentation import pooled_iou
 from isdm.training.segmentation import LabelledImages
+from synthetic_sets import make_synthetic
 
 FAST: dict[str, Any] = {
     "architectures": ["fpn"],
@@ -33,32 +34,6 @@ FAST: dict[str, Any] = {
 
 def config(**values: Any) -> EvaluateConfig:
     return build(EvaluateConfig, FAST | values)
-
-
-@pytest.fixture(scope="module")
-def synthetic(fruit: SegmentationDataset, tmp_path_factory: pytest.TempPathFactory) -> SegmentationDataset:
-    """A stand-in for a synthetic set: the training pairs themselves, with the record of an honest origin."""
-    folder = tmp_path_factory.mktemp("synthetic")
-    make_synthetic(fruit, folder, fruit.fingerprint("train"))
-    return SegmentationDataset(folder)
-
-
-def make_synthetic(fruit: SegmentationDataset, folder: Path, seen: str) -> None:
-    from dataclasses import replace
-
-    from isdm.data.dataset import write_metadata, write_pair
-
-    pairs = fruit.pairs("train")
-    source = {
-        "synthetic": True,
-        "model_trained_on": {"fingerprint": seen, "num_images": len(pairs)},
-        "masks_from": seen,
-    }
-    info = replace(fruit.info, source=source)
-    for pair in pairs:
-        write_pair(folder / "train", dict(pair.metadata), *fruit.load(pair), info)
-    write_metadata(folder / "train", [pair.metadata for pair in pairs])
-    info.write(folder)
 
 
 class TestRows:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from isdm.cli import data, run, stages
+from isdm.cli import data, run, stages, tune
 from isdm.errors import IsdmError, UsageError
 from isdm.version import __version__
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 run.register(app)
 stages.register(app)
+tune.register(app)
 
 
 def _show_version(wanted: bool) -> None:

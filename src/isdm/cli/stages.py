@@ -1,7 +1,8 @@
 """The stages as commands: train, finetune, sample, select, audit, evaluate, report, convert, doctor."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.table import Table
 from isdm.cli import options
 from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, SelectConfig, TrainConfig, with_preset
 from isdm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from isdm.data.dataset import SegmentationDataset
 
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to make, or to go on in.")]
@@ -234,18 +238,30 @@ def evaluate(
     from isdm.evaluation import study
     from isdm.evaluation.executors import Execution
 
+    sets = named_sets(synthetic or ())
+    execution = Execution(jobs, ray, gpu_share)
+    study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution)
+    print_results(out)
+    Console().print(f"Study: {out}; write its report with: isdm report {out}", soft_wrap=True)
+
+
+def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
+    """Open the synthetic sets of `[NAME=]SYNTH` options.
+
+    Raises:
+        ConfigError: a name is taken or holds other characters than letters, digits, - and _.
+    """
+    from isdm.data.dataset import SegmentationDataset
+
     sets: dict[str, SegmentationDataset] = {}
-    for entry in synthetic or ():
+    for entry in entries:
         name, equals, folder = entry.rpartition("=")
         path = Path(folder)
         name = name if equals else path.resolve().name
         if name in sets or not name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
         sets[name] = SegmentationDataset(path)
-    execution = Execution(jobs, ray, gpu_share)
-    study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution)
-    print_results(out)
-    Console().print(f"Study: {out}; write its report with: isdm report {out}", soft_wrap=True)
+    return sets
 
 
 def report(

@@ -7,7 +7,7 @@ from isdm.config.base import Seconds, Size, StageConfig, parse_duration, parse_s
 from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
 from isdm.config.segmenter import SegmenterConfig
 from isdm.config.stages import DataConfig, ExperimentConfig, ExportConfig, ExportLayout, Fit, MaskReading
-from isdm.config.study import Arm, Count, EvaluateConfig, PrimaryContrast, Protocol
+from isdm.config.study import Arm, Count, EvaluateConfig, PrimaryContrast, Protocol, TuneConfig
 from isdm.config.synthesis import (
     AuditConfig,
     Background,
@@ -62,6 +62,7 @@ __all__ = [
     "Timesteps",
     "TrainConfig",
     "TrainingImagesKind",
+    "TuneConfig",
     "UNetConfig",
     "build",
     "merged",

@@ -1,6 +1,6 @@
 """Options of the study: which segmenters are trained on what, and what they are compared with."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -52,3 +52,26 @@ class EvaluateConfig(SegmenterConfig):
     """Go on where synthetic pairs or test images leak, and say so on every page, instead of refusing."""
     seed: int = Field(0, ge=0)
     """Seed of subsets, initial weights and order."""
+
+
+class TuneConfig(SegmenterConfig):
+    """Searching for the best mix on the validation images, then one study of it on the test images."""
+
+    architectures: tuple[str, ...] = Field(("fpn",), min_length=1)
+    """Networks whose mean validation IoU is maximised."""
+    trials: int = Field(20, ge=1)
+    """Mixes to try in all; started again with more, the search goes on."""
+    real_counts: tuple[Count, ...] = Field(("all",), min_length=1)
+    """Numbers of real images to choose from; a set may only join as many as its generator saw, or more."""
+    synthetic_counts: tuple[Count, ...] = Field((0, 100, 400, "equal", "all"), min_length=1)
+    """Numbers of synthetic images to choose from."""
+    arms: tuple[Literal["plain", "augmented"], ...] = Field(("plain", "augmented"), min_length=1)
+    """Treatments of the training images to choose from."""
+    keep_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1.0, 0.75, 0.5), min_length=1)
+    """Shares of a selected set to choose from: its best pairs by agreement with their masks."""
+    storage: str | None = None
+    """Database of Optuna for a team, such as a PostgreSQL address; a file in the output folder unless given."""
+    repeats: int = Field(3, ge=1)
+    """Trainings of each cell in the closing study."""
+    seed: int = Field(0, ge=0)
+    """Seed of the search and the trainings."""

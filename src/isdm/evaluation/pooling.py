@@ -43,7 +43,7 @@ def pool_studies(studies: Sequence[Path], out: Path, name: str) -> Path:
     write_with(out / COUNTS, _pooled_counts(counts, keys).write_parquet)
     table = _pooled_results(results, [int(fact["num_test_images"]) for fact in facts])
     write_yaml(out / "study.yaml", _pooled_facts(facts, keys, name))
-    _first_gallery(studies[0], out, dict(keys[0].iter_rows()))
+    _first_gallery(studies[0], out, {str(row): str(key) for row, key in keys[0].iter_rows()})
     write_with(out / "results.parquet", table.write_parquet)
     return out / "results.parquet"
 
@@ -108,12 +108,13 @@ def _pooled_facts(facts: Sequence[dict[str, Any]], keys: Sequence[pl.DataFrame],
     }
     means = {key: round(sum(int(fact[key]) for fact in facts) / len(facts)) for key in ("num_train_images",)}
     primary = first.get("primary_row")
+    names = {str(row): str(key) for row, key in keys[0].iter_rows()}
     return first | {
         "name": name,
         "folds": len(facts),
         **sums,
         **means,
-        "primary_row": dict(keys[0].iter_rows()).get(primary) if primary is not None else None,
+        "primary_row": None if primary is None else names.get(primary),
         "leaks": [leak for fact in facts for leak in fact.get("leaks", [])],
         "isdm_version": __version__,
     }

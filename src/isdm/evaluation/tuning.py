@@ -1,0 +1,252 @@
+"""The stage `tune`: search for the best mix on the validation images, then test it once (extra `tune`, Optuna).
+
+The search trains segmenters on mixes of real and synthetic images and reads the validation images alone. What it
+finds flatters the winner, who was picked as the luckiest of many; so a study with new seeds closes it: the winner,
+named beforehand, against the same real images without synthetic ones, on test images that nothing has read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isdm import provenance
+from isdm.config import EvaluateConfig, TuneConfig, build
+from isdm.data.dataset import Pair, SegmentationDataset, load_arrays, write_metadata
+from isdm.errors import ConfigError, DataError
+from isdm.evaluation.cells import cell_seed
+from isdm.evaluation.leaks import check_origin, refuse_or_warn
+from isdm.evaluation.rows import subset
+from isdm.evaluation.study import evaluate
+from isdm.files import copy_file, write_json
+from isdm.progress import progress, say
+from isdm.training.segmentation import LabelledImages, MixedImages, train_segmenter
+
+SEARCH_SEED = 77_000
+"""Trainings of the search use other seeds than those of the closing study."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """One point of the search."""
+
+    synthetic_set: str
+    num_real_images: int
+    num_synthetic_images: int
+    arm: str
+    keep_share: float
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the search reads: no test image."""
+
+    train: LabelledImages
+    validation: LabelledImages
+    num_classes: int
+    synthetic: Mapping[str, LabelledImages]
+    order: Mapping[str, np.ndarray[tuple[int], np.dtype[np.int64]]]
+    """Pairs of each set, the best by agreement first; as they are where they have no score."""
+    trained_on: Mapping[str, int]
+
+
+def tune(
+    config: TuneConfig, dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset], out: Path
+) -> Path:
+    """Search, then study the best mix; returns the path of the study's results.
+
+    Args:
+        config: the options.
+        dataset: the real dataset.
+        synthetic: synthetic sets by name, such as the same masks painted with several guidances.
+        out: folder for the trials, `best.json`, the set of the best mix and its study.
+
+    Raises:
+        ConfigError: Optuna is not installed, or no set is given.
+        DataError: a synthetic set saw other data than the training split.
+    """
+    if find_spec("optuna") is None:
+        raise ConfigError("The search needs the extra `tune`: pip install 'isdm[tune]'.")
+    import optuna
+
+    if not synthetic:
+        raise ConfigError("Give at least one synthetic set with --synthetic, or a model with --model.")
+    refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
+    inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
+    inputs |= {f"synthetic {name}": one.fingerprint("train") for name, one in synthetic.items()}
+    provenance.begin(out, "tune", config.plain(), inputs, may_change={"trials", "device", "storage", "repeats"})
+    watch = provenance.Stopwatch()
+    data = _load(dataset, synthetic)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search = optuna.create_study(
+        study_name=out.resolve().name,
+        storage=config.storage or f"sqlite:///{out.resolve() / 'trials.db'}",
+        sampler=optuna.samplers.TPESampler(seed=config.seed),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    done = len(search.trials)
+    with progress("Trying mixes", total=config.trials, done=min(done, config.trials), unit="mixes") as bar:
+        search.optimize(
+            lambda trial: _try(config, data, trial),
+            n_trials=max(0, config.trials - done),
+            callbacks=[lambda _, trial: bar.advance(note=_note(trial.value))],
+        )
+    best = _best(config, data, search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+    write_json(out / "best.json", {**asdict(best[0]), "validation_iou": best[1], "trials": len(search.trials)})
+    say(f"Best on the validation images ({best[1]:.3f}): {best[0]}")
+    results = _study_of(config, best[0], dataset, synthetic, data, out)
+    provenance.finish(out, config.plain(), watch.seconds)
+    return results
+
+
+def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]) -> _Data:
+    def decoded(source: SegmentationDataset, pairs: list[Pair]) -> LabelledImages:
+        return LabelledImages(*load_arrays(source, pairs))
+
+    pairs = {name: one.require("train") for name, one in synthetic.items()}
+    agreement = {
+        name: np.array([float(pair.metadata.get("scores", {}).get("agreement", 0.0)) for pair in of_set])
+        for name, of_set in pairs.items()
+    }
+    return _Data(
+        decoded(dataset, dataset.require("train")),
+        decoded(dataset, dataset.require("validation")),
+        dataset.info.num_classes,
+        {name: decoded(synthetic[name], of_set) for name, of_set in pairs.items()},
+        {name: np.argsort(-values, kind="stable") for name, values in agreement.items()},
+        {name: int(one.info.source["model_trained_on"].get("num_images", 0)) for name, one in synthetic.items()},
+    )
+
+
+def _try(config: TuneConfig, data: _Data, trial: Any) -> float:
+    """Train on a mix; the mean foreground IoU on the validation images, averaged over the architectures."""
+    import optuna
+
+    mix = _suggested(config, data, trial)
+    if mix is None:
+        raise optuna.TrialPruned
+    for earlier in trial.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+        if earlier.user_attrs.get("mix") == asdict(mix):
+            return float(earlier.value)
+    trial.set_user_attr("mix", asdict(mix))
+    values = []
+    for architecture in config.architectures:
+        trained = train_segmenter(
+            config,
+            architecture,
+            _images(data, mix, config.seed),
+            data.validation,
+            data.num_classes,
+            num_steps=_num_steps(config, data),
+            num_validations=config.epochs,
+            seed=cell_seed(config.seed, SEARCH_SEED),
+            augment=mix.arm == "augmented",
+        )
+        values.append(trained.validation_iou)
+    return float(np.nan_to_num(np.mean(values)))
+
+
+def _suggested(config: TuneConfig, data: _Data, trial: Any) -> Mix | None:
+    """The mix that Optuna wants tried; None where it cannot be."""
+    name = trial.suggest_categorical("synthetic_set", sorted(data.synthetic))
+    share = trial.suggest_categorical("keep_share", list(config.keep_shares))
+    real = _number(trial.suggest_categorical("real", [str(x) for x in config.real_counts]), data, len(data.train))
+    kept = max(1, round(share * len(data.synthetic[name])))
+    asked = trial.suggest_categorical("synthetic", [str(x) for x in config.synthetic_counts])
+    added = _number(asked, data, kept)
+    arm = trial.suggest_categorical("arm", list(config.arms))
+    if real > len(data.train) or added > kept or real + added == 0:
+        return None
+    if added == 0:
+        return Mix("", real, 0, arm, 1.0)
+    return None if 0 < real < data.trained_on[name] else Mix(name, real, added, arm, share)
+
+
+def _number(asked: str, data: _Data, available: int) -> int:
+    return {"all": available, "equal": len(data.train)}[asked] if asked in ("all", "equal") else int(asked)
+
+
+def _kept(data: _Data, mix: Mix) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Pairs of the mix's set that pass its threshold."""
+    order = data.order[mix.synthetic_set]
+    return np.sort(order[: max(1, round(mix.keep_share * len(order)))])
+
+
+def _images(data: _Data, mix: Mix, seed: int) -> MixedImages:
+    real = subset(len(data.train), mix.num_real_images, "real", seed, SEARCH_SEED)
+    if mix.num_synthetic_images == 0:
+        return MixedImages(((data.train, real),))
+    kept = _kept(data, mix)
+    added = kept[subset(len(kept), mix.num_synthetic_images, "synthetic", seed, SEARCH_SEED)]
+    return MixedImages(((data.train, real), (data.synthetic[mix.synthetic_set], added)))
+
+
+def _num_steps(config: TuneConfig, data: _Data) -> int:
+    """The same for every mix: those of the largest one."""
+    largest = max(len(one) for one in data.synthetic.values()) + len(data.train)
+    return config.epochs * -(-largest // config.batch_size)
+
+
+def _best(config: TuneConfig, data: _Data, trials: list[Any]) -> tuple[Mix, float]:
+    """The best mix that has synthetic images in it: whether it beats none is for the test images to say.
+
+    Raises:
+        DataError: no such mix was tried.
+    """
+    found = [(trial.value, Mix(**trial.user_attrs["mix"])) for trial in trials if "mix" in trial.user_attrs]
+    painted = [(value, mix) for value, mix in found if mix.num_synthetic_images and mix.num_real_images]
+    if not painted:
+        raise DataError("No mix of real and synthetic images was tried; give more --trials or other counts.")
+    value, mix = max(painted, key=lambda one: float(one[0]))
+    plain = max((float(other) for other, one in found if not one.num_synthetic_images), default=float("nan"))
+    if plain >= value:
+        say(f"On the validation images real images alone ({plain:.3f}) are as good as the best mix ({value:.3f}).")
+    return mix, float(value)
+
+
+def _study_of(
+    config: TuneConfig,
+    mix: Mix,
+    dataset: SegmentationDataset,
+    synthetic: Mapping[str, SegmentationDataset],
+    data: _Data,
+    out: Path,
+) -> Path:
+    source = synthetic[mix.synthetic_set]
+    pairs = source.require("train")
+    chosen = _filtered(source, [pairs[int(k)] for k in _kept(data, mix)], out / "best" / _digest(mix))
+    own = set(TuneConfig.model_fields) - {"trials", "keep_shares", "storage", "arms"}
+    values = {key: value for key, value in config.plain().items() if key in own} | {
+        "real_counts": [mix.num_real_images],
+        "synthetic_counts": [0, mix.num_synthetic_images],
+        "arms": [mix.arm],
+        "baseline": mix.arm,
+        "primary": {"real": mix.num_real_images, "synthetic": mix.num_synthetic_images, "arm": mix.arm},
+        "protocol": "equal-steps",
+        "seed": config.seed + 1,
+    }
+    study = out / f"study-{_digest(mix)}"
+    return evaluate(build(EvaluateConfig, values), dataset, {mix.synthetic_set: chosen}, study)
+
+
+def _digest(mix: Mix) -> str:
+    return f"{mix.synthetic_set}-{mix.num_synthetic_images}-{mix.keep_share:g}-{mix.arm}"
+
+
+def _filtered(source: SegmentationDataset, pairs: list[Pair], folder: Path) -> SegmentationDataset:
+    """A set of some pairs of another, which share their files where the file system can."""
+    for pair in pairs:
+        for file in (pair.image, pair.mask, pair.instances):
+            if file is not None:
+                copy_file(file, folder / file.relative_to(source.folder))
+    write_metadata(folder / "train", [dict(pair.metadata) for pair in pairs])
+    source.info.write(folder)
+    return SegmentationDataset(folder)
+
+
+def _note(value: float | None) -> str:
+    return "" if value is None else f"validation IoU {value:.3f}"
