@@ -106,18 +106,18 @@ def _pooled_facts(facts: Sequence[dict[str, Any]], keys: Sequence[pl.DataFrame],
     sums = {
         key: sum(int(fact[key]) for fact in facts) for key in ("num_test_images", "num_test_groups") if key in first
     }
-    means = {key: round(sum(int(fact[key]) for fact in facts) / len(facts)) for key in ("num_train_images",)}
     primary = first.get("primary_row")
     names = {str(row): str(key) for row, key in keys[0].iter_rows()}
-    return first | {
+    pooled: dict[str, Any] = {
         "name": name,
         "folds": len(facts),
         **sums,
-        **means,
+        "num_train_images": round(sum(int(fact["num_train_images"]) for fact in facts) / len(facts)),
         "primary_row": None if primary is None else names.get(primary),
         "leaks": [leak for fact in facts for leak in fact.get("leaks", [])],
         "isdm_version": __version__,
     }
+    return {**first, **pooled}
 
 
 def _first_gallery(study: Path, out: Path, keys: dict[str, str]) -> None:
