@@ -103,7 +103,7 @@ def _pooled_results(results: Sequence[pl.DataFrame], num_test_images: Sequence[i
 
 def _pooled_facts(facts: Sequence[dict[str, Any]], keys: Sequence[pl.DataFrame], name: str) -> dict[str, Any]:
     first = facts[0]
-    sums = {
+    sums: dict[str, Any] = {
         key: sum(int(fact[key]) for fact in facts) for key in ("num_test_images", "num_test_groups") if key in first
     }
     primary = first.get("primary_row")
