@@ -48,6 +48,8 @@ class EvaluateConfig(SegmenterConfig):
     """Trainings of each cell with other seeds and subsets."""
     protocol: Protocol = "paper"
     """`paper`: fixed epochs; `equal-steps`: every row trains as many steps as the largest mix."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where finished cells are shown: tensorboard (below `logs/`), wandb, mlflow and others that Accelerate knows."""
     allow_leaks: bool = False
     """Go on where synthetic pairs or test images leak, and say so on every page, instead of refusing."""
     seed: int = Field(0, ge=0)

@@ -101,6 +101,8 @@ class TrainConfig(StageConfig):
     """Seconds between saves of what a resumed run needs."""
     sample_interval_steps: int | None = Field(None, ge=1)
     """Draw a few pictures into `samples/` every so many steps."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where the curves are shown: tensorboard (below `logs/`), wandb, mlflow and others that Accelerate knows."""
     checkpoint_activations: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     compile: Compile = "auto"

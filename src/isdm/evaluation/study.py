@@ -22,10 +22,11 @@ from isdm.files import write_with, write_yaml
 from isdm.metrics.segmentation import mean_image_iou, pooled_iou
 from isdm.models.segmenters import build_segmenter
 from isdm.progress import say
+from isdm.training.trackers import Trackers, check_trackers
 from isdm.version import __version__
 
 MAY_CHANGE = frozenset(
-    {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "allow_leaks"}
+    {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "allow_leaks", "trackers"}
 )
 """Options that a study may be given anew; finished cells that still belong to it are kept."""
 
@@ -58,6 +59,7 @@ def evaluate(
         say(f"The means leave out class 0, {dataset.info.classes[0].name!r}, as if it were a background.")
     execution = execution or Execution()
     execution.check()
+    check_trackers(config.trackers)
     leaks = [leak for name_, painted in synthetic.items() for leak in check_origin(name_, painted, dataset)]
     may_leak = config.allow_leaks or dataset.info.split.get("by") == "image"
     refuse_or_warn(leaks, may_leak)
@@ -85,9 +87,22 @@ def evaluate(
     counts = counts_table(out, cells, data)
     write_with(out / COUNTS, counts.write_parquet)
     write_with(results, table.write_parquet)
+    _show(config, out, missing, table)
     write_gallery(out, data, {"": stems["train"], **{name: stems[name] for name in synthetic}}, cells)
     provenance.finish(out, config.plain(), watch.seconds)
     return results
+
+
+def _show(config: EvaluateConfig, out: Path, new: Sequence[Cell], table: pl.DataFrame) -> None:
+    """Give the trackers the mean foreground IoU of the cells that this call has trained, by repeat."""
+    if not new or not config.trackers:
+        return
+    trackers = Trackers(config.trackers, out.name, out)
+    for cell in new:
+        lines = table.filter(row=cell.slug, architecture=cell.architecture, repeat=cell.repeat)
+        value = lines.filter(pl.col("class_id") > 0)["iou"].mean()
+        trackers.log({f"{cell.architecture}/{cell.row.key}": value}, cell.repeat)
+    trackers.close()
 
 
 def _names_and_groups(
@@ -124,7 +139,7 @@ def plan_rows(
 def cells_of(config: EvaluateConfig, rows: Sequence[Row]) -> list[Cell]:
     """The cells of given rows in the order of their training: repeat by repeat, so that early ones compare."""
     own = {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "precision"}
-    own |= {"baseline", "primary", "allow_leaks"}
+    own |= {"baseline", "primary", "allow_leaks", "trackers"}
     settings = {key: value for key, value in config.plain().items() if key not in own}
     cells = []
     for repeat in range(config.repeats):

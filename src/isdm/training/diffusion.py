@@ -19,6 +19,7 @@ from isdm.training.batches import load_training_images
 from isdm.training.checkpoint import Weights
 from isdm.training.run import Run
 from isdm.training.savings import checkpoint_savings
+from isdm.training.trackers import check_trackers
 from isdm.training.workers import Workers
 
 MAY_CHANGE = frozenset(
@@ -32,6 +33,7 @@ MAY_CHANGE = frozenset(
         "precision",
         "compile",
         "checkpoint_activations",
+        "trackers",
     }
 )
 """Options that a resumed run may be given anew: where to stop and what to run on."""
@@ -154,6 +156,7 @@ def _fit(
     out: Path,
     inputs: dict[str, str],
 ) -> SemanticDiffusionPipeline:
+    check_trackers(config.trackers)
     images = load_training_images(dataset, config)
     workers = Workers(config.device)
     with workers.main_first():
@@ -172,6 +175,7 @@ def _fit(
             run.explain_cost()
     run.close_short_run()
     run.save()
+    run.close_trackers()
     if workers.is_main:
         provenance.finish(out, config.plain(), run.counters.seconds)
         say(f"{stage}: {run.stop.reason(run.counters)}. {checkpoint_savings(out, run.counters)}")

@@ -25,6 +25,7 @@ from isdm.training.checkpoint import Counters, Weights
 from isdm.training.loop import Clock, StopRule
 from isdm.training.monitor import count_samples, judge_grid, make_grid
 from isdm.training.randomness import dropout_seed
+from isdm.training.trackers import Trackers
 from isdm.training.workers import Workers
 
 STEPS_TIMED = 8
@@ -73,6 +74,8 @@ class Run:
         self.grid_of_training = make_grid(self.images, config) if self._measures_grid else None
         self.grid_held_out = make_grid(self.held_out, config) if self._measures_grid else None
         self.started = replace(self.counters)
+        self._trackers: Trackers | None = None
+        self._num_shown = len(self.counters.metrics)
         self.clock = Clock()
         self.saved_at = self.counters.seconds
 
@@ -275,4 +278,21 @@ class Run:
             self.counters,
         )
         self.counters.saved_bytes += checkpoint.state_bytes(self.out)
+        self._show_metrics()
         self.counters.save_seconds += watch.seconds
+
+    def _show_metrics(self) -> None:
+        """Give the trackers the lines that are now saved."""
+        lines = self.counters.metrics[self._num_shown :]
+        if not lines or not self.config.trackers:
+            return
+        if self._trackers is None:
+            self._trackers = Trackers(self.config.trackers, self.out.name, self.out)
+        for line in lines:
+            self._trackers.log(line, int(line["step"]))
+        self._num_shown = len(self.counters.metrics)
+
+    def close_trackers(self) -> None:
+        """End what shows the curves."""
+        if self._trackers is not None:
+            self._trackers.close()
