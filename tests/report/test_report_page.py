@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from isdm.errors import DataError
 from isdm.report import report
@@ -93,6 +94,26 @@ def test_gallery_audit_and_costs_may_be_absent(tmp_path: Path) -> None:
     assert "Real and synthetic images with their masks" not in text
     assert "Do the synthetic images follow" not in text
     assert "training of 8 networks" in text
+
+
+@pytest.mark.usefixtures("fast")
+def test_sets_are_shown_beside_each_other(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", gallery=False)
+    figures = {name: {"value": 0.25, "low": 0.125, "high": 0.5} for name in ("kid", "fid", "precision", "recall")}
+    figures |= dict.fromkeys(("density", "coverage"), figures["kid"])
+    fidelity = {"features": "a network", "synthetic": figures, "held_out": None}
+    copying = {"verdict": None, "why": "there are too few"}
+    (tmp_path / "few").mkdir()
+    few = write_audit(tmp_path / "few" / "audit.json", fidelity=fidelity, copying=copying, num_real_backgrounds=0)
+    Image.new("RGB", (4, 4)).save(tmp_path / "few" / "worst.png")
+    many = write_audit(tmp_path / "audit.json", agreement=0.5)
+    text = report(study, audits={"8 steps": few, HOSTILE: many}).read_text("utf-8")
+    assert "<th>8 steps</th><td>90 %</td><td>0.250 [0.125, 0.500]</td>" in text
+    assert "<td>50 %</td><td>–</td>" in text
+    assert "features of a network" in text
+    assert "Copying could not be tested." in text
+    assert "nearest training pictures" in text
+    assert "<script" not in text
 
 
 @pytest.mark.usefixtures("fast")

@@ -266,12 +266,21 @@ def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
 
 def report(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="Study folder.")],
-    audit: Annotated[Path | None, typer.Option(help="Folder that `isdm audit` wrote.")] = None,
+    audit: Annotated[
+        list[str] | None, typer.Option(help="[NAME=]AUDIT, a folder that `isdm audit` wrote; repeatable.")
+    ] = None,
 ) -> None:
     """Write a study's report, one page that works offline."""
     from isdm.report import report as write_report
 
-    page = write_report(study, audit=None if audit is None else audit / "audit.json")
+    audits = {}
+    for entry in audit or ():
+        name, equals, folder = entry.rpartition("=")
+        file = Path(folder) / "audit.json"
+        if not file.is_file():
+            raise ConfigError(f"--audit {entry!r}: {file} does not exist; give the folder that `isdm audit` wrote.")
+        audits[name if equals else Path(folder).resolve().name] = file
+    page = write_report(study, audits=audits)
     Console().print(f"Report: {page}", soft_wrap=True)
 
 

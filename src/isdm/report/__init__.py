@@ -31,8 +31,15 @@ __all__ = [
 class _CallableModule(ModuleType):
     """The stage and its package share a name; importing the one must not hide the other."""
 
-    def __call__(self, study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[str, Any]] = ()) -> Path:
-        return report(study, audit=audit, costs=costs)
+    def __call__(
+        self,
+        study: Path,
+        *,
+        audit: Path | None = None,
+        costs: Sequence[Mapping[str, Any]] = (),
+        audits: Mapping[str, Path] | None = None,
+    ) -> Path:
+        return report(study, audit=audit, costs=costs, audits=audits)
 
 
 sys.modules[__name__].__class__ = _CallableModule

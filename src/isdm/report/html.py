@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from isdm.files import read_json, write_text
-from isdm.report.agreement import agreement
+from isdm.report.agreement import agreement, percent
 from isdm.report.audit_text import copying_verdict, fidelity_rows
 from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, comparison_table, read_counts
 from isdm.report.drawing import DARK, LIGHT, save, svg
@@ -46,12 +46,21 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 Draw = Callable[..., Figure | None]
 
 
-def report(study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[str, Any]] = ()) -> Path:
+def report(
+    study: Path,
+    *,
+    audit: Path | None = None,
+    costs: Sequence[Mapping[str, Any]] = (),
+    audits: Mapping[str, Path] | None = None,
+) -> Path:
     """Write STUDY/report (page, figures, tables) from the files of a study and give the path of the page.
 
-    `audit` is the file of an agreement check; `costs` are lines of `stage`, `seconds` and `note`. An
-    unfinished study gives a report on the cells that are there, and says so.
+    `audit` is the `audit.json` of the set that the study is about; `audits` are those of several sets by name, such
+    as other checkpoints or numbers of steps, shown beside each other. `costs` are lines of `stage`, `seconds` and
+    `note`. An unfinished study gives a report on the cells that are there, and says so.
     """
+    audits = audits or {}
+    audit = audit if audit is not None else next(iter(audits.values()), None)
     facts = read_study(study / "study.yaml")
     results = read_results(study / "results.parquet")
     summary = summary_table(results, facts["config"].get("baseline") or "plain")
@@ -76,7 +85,8 @@ def report(study: Path, *, audit: Path | None = None, costs: Sequence[Mapping[st
         "missing": _missing_cells(results, facts),
         "classes": _classes(facts),
         "audit": None if heard is None else agreement(heard),
-        "fidelity": None if heard is None or "fidelity" not in heard else _fidelity(heard),
+        "fidelity": None if heard is None or "fidelity" not in heard else _fidelity(heard, audit),
+        "qualities": _qualities({name: read_json(path) for name, path in audits.items()}),
         "gallery": _gallery(study / "gallery", dict(ordered_rows(summary))),
         "figures": _figures(results, summary, comparisons, facts, folder / "figures"),
         "tables": _class_tables(summary),
@@ -113,8 +123,26 @@ def _download(text: str) -> str:
     return _data_uri("text/plain;charset=utf-8", text.encode())
 
 
-def _fidelity(audit: Mapping[str, Any]) -> dict[str, Any]:
+def _qualities(audits: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Sets beside each other: agreement, fidelity and copying; empty with fewer than two."""
+    if len(audits) < 2:
+        return []
+    lines = []
+    for name, audit in audits.items():
+        line = {"name": name, "agreement": percent(audit.get("agreement")), "features": ""}
+        line |= dict.fromkeys(("KID", "precision", "recall", "copying"), "–")
+        if "fidelity" in audit:
+            figures = {row["name"]: row["synthetic"] for row in fidelity_rows(audit["fidelity"])}
+            line |= {"features": str(audit["fidelity"]["features"]), **figures}
+            line["copying"] = copying_verdict(audit)["headline"]
+        lines.append(line)
+    return lines
+
+
+def _fidelity(audit: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    assert path is not None
     return {
+        "worst": _picture(path.parent, "worst.png"),
         "features": audit["fidelity"]["features"],
         "rows": fidelity_rows(audit["fidelity"]),
         "copying": copying_verdict(audit),
