@@ -12,7 +12,7 @@ from isdm.errors import ConfigError, DataError
 from isdm.evaluation import executors
 from isdm.evaluation.cells import StudyData, read_cell, training_images
 from isdm.evaluation.leaks import check_origin
-from isdm.evaluation.rows import Row, make_rows, subset, training_steps
+from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_steps
 from isdm.evaluation.study import evaluate
 from isdm.metrics.segmentation import pooled_iou
 from isdm.training.segmentation import LabelledImages
@@ -56,6 +56,32 @@ class TestRows:
             make_rows(config(real_counts=[16], synthetic_counts=[10]), 128, {"s": 200}, {"s": 128})
         rows = make_rows(config(real_counts=[16], synthetic_counts=[0, 10]), 128, {"s": 200}, {"s": 16})
         assert len(rows) == 2
+
+    def test_the_learning_curve_is_of_real_images_alone(self) -> None:
+        grid = config(real_counts=["all"], synthetic_counts=[10], learning_curve=[16, 64], baseline="augmented")
+        rows = make_rows(grid, 128, {"s": 200}, {"s": 128})
+        assert [(row.num_real_images, row.num_synthetic_images, row.arm) for row in rows] == [
+            (16, 0, "augmented"),
+            (64, 0, "augmented"),
+            (128, 0, "augmented"),
+            (128, 10, "plain"),
+        ]
+        with pytest.raises(ConfigError, match="learning_curve asks for 200"):
+            make_rows(config(learning_curve=[200]), 128, {"s": 200}, {"s": 128})
+
+    def test_the_primary_row_is_in_the_grid(self) -> None:
+        named = {"real_counts": ["all"], "synthetic_counts": [10, "equal"], "arms": ["plain", "augmented"]}
+        grid = config(**named, baseline="augmented", primary={"synthetic": "equal"})
+        rows = make_rows(grid, 128, {"s": 200}, {"s": 128})
+        assert primary_row(grid, rows, 128) == Row(128, 128, "augmented", "s")
+        assert Row(128, 0, "augmented") in rows
+        for wrong, rule in (({"synthetic": 11}, "0 rows have"), ({"synthetic": 10, "real": 5}, "0 rows have")):
+            other = config(**named, primary=wrong)
+            with pytest.raises(ConfigError, match=rule):
+                primary_row(other, make_rows(other, 128, {"s": 200}, {"s": 128}), 128)
+        several = make_rows(grid, 128, {"s": 200, "t": 200}, {"s": 128, "t": 128})
+        with pytest.raises(ConfigError, match=r"name its synthetic_set \(s, t\)"):
+            primary_row(grid, several, 128)
 
     def test_subsets_are_nested_and_redrawn(self) -> None:
         small, large = (subset(50, count, "real", 0, repeat=1) for count in (10, 30))

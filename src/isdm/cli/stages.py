@@ -198,6 +198,7 @@ def evaluate(
     ] = None,
     architectures: Annotated[str | None, typer.Option(help="unetplusplus,fpn,deeplabv3plus")] = None,
     real_counts: Annotated[str | None, typer.Option(help="0,all")] = None,
+    learning_curve: Annotated[str | None, typer.Option(help="50,100: fewer real images, alone.")] = None,
     synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,700,1000")] = None,
     arms: Annotated[
         str | None, typer.Option(help="plain,augmented,duplicated,pasted; the last two also as duplicated+augmented")
@@ -222,6 +223,7 @@ def evaluate(
     named = options.given(
         architectures=options.comma_list(architectures),
         real_counts=options.counts(real_counts),
+        learning_curve=options.counts(learning_curve),
         synthetic_counts=options.counts(synthetic_counts),
         arms=options.comma_list(arms),
         repeats=repeats,

@@ -35,6 +35,8 @@ class EvaluateConfig(SegmenterConfig):
     """Downstream networks: the paper's three, or any other of segmentation_models_pytorch."""
     real_counts: tuple[Count, ...] = Field((0, "all"), min_length=1)
     """Numbers of real training images; `all` of them."""
+    learning_curve: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Smaller numbers of real images to train on alone, so that a gain can be expressed in real images."""
     synthetic_counts: tuple[Count, ...] = Field((0, 100, 400, "equal", 700, 1000), min_length=1)
     """Numbers of synthetic images; `equal` to the real training images, `all` that there are."""
     arms: tuple[Arm, ...] = Field(("plain",), min_length=1)

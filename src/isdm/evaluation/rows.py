@@ -97,19 +97,22 @@ def _rows_of(
         if 0 < real < trained_on.get(name, 0):
             raise ConfigError(
                 f"A row with {real} real images cannot take {name!r}: its generator saw {trained_on[name]} real "
-                f"images. Train one on {real}, or study 0 or all of them."
+                f"images. Train one on {real}, or study 0 or all of them (learning_curve takes real images alone)."
             )
         rows.append(Row(real, count, arm, name, key=f"{key}_{name}-{asked}_{arm}"))
     return rows
 
 
 def _reference_rows(config: EvaluateConfig, num_real: int) -> list[Row]:
-    """What the named comparison needs, whatever the grid: its own baseline."""
-    if config.primary is None:
-        return []
-    real = _resolve(config.primary.real, num_real, num_real, "primary.real")
+    """Real images alone that are needed whatever the grid: the named comparison's own, and the learning curve."""
     arm = config.baseline or "plain"
-    return [Row(real, 0, arm, key=f"real-{config.primary.real}_{arm}")] if real else []
+    asked: list[tuple[Count, str]] = [(count, "learning_curve") for count in config.learning_curve]
+    if config.learning_curve:
+        asked.append(("all", "learning_curve"))
+    if config.primary is not None:
+        asked.append((config.primary.real, "primary.real"))
+    found = [(_resolve(count, num_real, num_real, option), count) for count, option in asked]
+    return [Row(real, 0, arm, key=f"real-{count}_{arm}") for real, count in found if real]
 
 
 def primary_row(config: EvaluateConfig, rows: Sequence[Row], num_real: int) -> Row | None:

@@ -26,7 +26,17 @@ from isdm.training.trackers import Trackers, check_trackers
 from isdm.version import __version__
 
 MAY_CHANGE = frozenset(
-    {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "allow_leaks", "trackers"}
+    {
+        "architectures",
+        "real_counts",
+        "learning_curve",
+        "synthetic_counts",
+        "arms",
+        "repeats",
+        "device",
+        "allow_leaks",
+        "trackers",
+    }
 )
 """Options that a study may be given anew; finished cells that still belong to it are kept."""
 
@@ -139,7 +149,7 @@ def plan_rows(
 def cells_of(config: EvaluateConfig, rows: Sequence[Row]) -> list[Cell]:
     """The cells of given rows in the order of their training: repeat by repeat, so that early ones compare."""
     own = {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "precision"}
-    own |= {"baseline", "primary", "allow_leaks", "trackers"}
+    own |= {"baseline", "primary", "learning_curve", "allow_leaks", "trackers"}
     settings = {key: value for key, value in config.plain().items() if key not in own}
     cells = []
     for repeat in range(config.repeats):

@@ -47,7 +47,7 @@ def headline(comparisons: pl.DataFrame) -> str:
     span = points(low) if points(low) == points(high) else f"{points(low)} to {points(high)}"
     return (
         f"No gain was shown: {what[0].lower() + what[1:]} changed the mean foreground IoU by {span} points, which "
-        f"cannot be told from chance for any of {many}."
+        f"cannot be told from chance for {'any of ' + many if len(names) > 1 else names[0]}."
     )
 
 
@@ -80,6 +80,9 @@ def verdicts(summary: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         scores = scores_of(summary, architecture)
         baseline = _score(scores, baseline_of(summary, architecture))
         others = [score for score in scores if baseline is not None and score.row != baseline.row]
+        others = [
+            score for score in others if score.painted or baseline is None or score.num_real == baseline.num_real
+        ]
         if baseline is None:
             found.append(f"{name}: the result for all real images alone is missing, so nothing can be compared.")
         elif not others:
