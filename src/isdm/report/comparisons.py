@@ -163,8 +163,8 @@ def _against(side: tuple[list[int], Cube], other: tuple[list[int], Cube]) -> dic
     return {
         "reference_value": float(pseudo_values(theirs).mean()),
         "gain": one.value,
-        "lower": one.lower,
-        "upper": one.upper,
+        "lower": max(one.lower, -1.0),  # shares differ by no more
+        "upper": min(one.upper, 1.0),
         "p_value": one.p_value,
         "smallest_gain": one.smallest_effect,
         "num_groups": one.num_groups,

@@ -58,12 +58,14 @@ def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int, num_fol
         return ""
     count = tested.height
     if primary is not None:
-        how = f"One comparison was named before any test score was read; its {count} test{'s' if count > 1 else ''}"
+        how = "One comparison was named before any test score was read"
+        how += f"; its {count} tests, one for each architecture," if count > 1 else ""
     else:
-        how = f"No comparison was named beforehand, so all {count} were tested; they"
+        how = "No comparison was named beforehand" + (f", so all {count} were tested; they" if count > 1 else "")
+    how += " are corrected for their number (Holm)" if count > 1 else ""
     groups, repeats = (min(tested[name].to_list()) for name in ("num_groups", "num_repeats"))
     chance = f"{groups} groups of test images" + (f" and {repeats} trainings" if repeats > 1 else "")
-    text = f"{how} are corrected for their number (Holm). Intervals are 95 % and cover the choice of {chance}"
+    text = f"{how}. Intervals are 95 % and cover the choice of {chance}"
     if num_sets and num_folds > 1:
         text += f"; {num_folds} generators, one for each fold, painted what they hold for"
     elif num_sets:
