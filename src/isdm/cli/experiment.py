@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isdm.config import ExperimentConfig, SampleConfig, build, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
 from isdm.progress import say
+
+if TYPE_CHECKING:
+    from isdm.evaluation.executors import Execution
 
 _SEEDED = ("data", "train", "finetune", "sample", "select", "audit", "evaluate")
 
@@ -48,8 +51,10 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
     return inherited
 
 
-def run_experiment(config: ExperimentConfig, out: Path) -> Path:
+def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> Path:
     """Run every stage that is not finished; returns the path of the report.
+
+    `execution` says who trains the cells of the study; with Ray its workers paint the samples too.
 
     Folders below `out`: data, model, finetuned, synthetic, selected, audit, study; with `folds` these lie in
     fold-0, fold-1, … and the pooled study in study.
@@ -58,7 +63,7 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
 
     remove_abandoned(out)
     if config.folds is None:
-        run_stages(config, out)
+        run_stages(config, out, execution)
         say("Writing the report.")
         audited = out / "audit" / "audit.json" if config.audit is not None else None
         return report(out / "study", audit=audited, costs=stage_costs(out))
@@ -67,7 +72,7 @@ def run_experiment(config: ExperimentConfig, out: Path) -> Path:
     folders = [out / f"fold-{fold}" for fold in range(config.folds)]
     for fold, folder in enumerate(folders):
         say(f"Fold {fold + 1} of {config.folds}.")
-        run_stages(fold_of(config, fold), folder)
+        run_stages(fold_of(config, fold), folder, execution)
     write_yaml(out / "experiment.yaml", config.plain())
     pool_studies([folder / "study" for folder in folders], out / "study", config.name)
     say("Writing the report.")
@@ -80,7 +85,7 @@ def fold_of(config: ExperimentConfig, fold: int) -> ExperimentConfig:
     return config.model_copy(update={"folds": None, "data": data})
 
 
-def run_stages(config: ExperimentConfig, out: Path) -> None:
+def run_stages(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> None:
     """Run every stage of one experiment, or of one fold, that is not finished."""
     from isdm.data.importing import import_dataset
     from isdm.evaluation.study import evaluate
@@ -100,13 +105,14 @@ def run_stages(config: ExperimentConfig, out: Path) -> None:
     if config.finetune is not None:
         finetune(config.finetune, model, dataset, out / "finetuned")
         model = out / "finetuned"
-    synthetic = sample(candidates(config), model, dataset, out / "synthetic")
+    ray = None if execution is None else execution.ray
+    synthetic = sample(candidates(config), model, dataset, out / "synthetic", ray)
     if config.select is not None:
         synthetic = select(config.select, synthetic, dataset, out / "selected")
     if config.audit is not None:
         audit(config.audit, synthetic, dataset, out / "audit")
         write_audit_page(out / "audit", synthetic, dataset)
-    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name)
+    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name, execution)
 
 
 def summed_costs(costs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

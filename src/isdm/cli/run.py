@@ -2,13 +2,17 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from isdm.cli.stages import GpuShare, Jobs, Ray
 from isdm.files import read_json, write_text
 from isdm.progress import format_seconds, say
+
+if TYPE_CHECKING:
+    from isdm.evaluation.executors import Execution
 
 DEMO_SIZE_PX = 48
 DEMO_NUM_FRUITS = 60
@@ -46,6 +50,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List stages, cells and estimated cost; write nothing.")
     ] = False,
+    jobs: Jobs = 1,
+    ray: Ray = None,
+    gpu_share: GpuShare = 1.0,
 ) -> None:
     """Run all stages of an experiment file; started again, it skips what is done."""
     if dry_run:
@@ -54,17 +61,21 @@ def run(
 
         print_plan(read_experiment(experiment), out)
         return
-    _run(experiment, out)
+    from isdm.evaluation.executors import Execution
+
+    _run(experiment, out, Execution(jobs, ray, gpu_share))
 
 
-def _run(experiment: Path, out: Path) -> None:
+def _run(experiment: Path, out: Path, execution: "Execution | None" = None) -> None:
     from isdm.cli.experiment import read_experiment, run_experiment
     from isdm.cli.results import print_audit, print_results
     from isdm.provenance import Stopwatch
 
     watch = Stopwatch()
     config = read_experiment(experiment)
-    page = run_experiment(config, out)
+    if execution is not None:
+        execution.check()
+    page = run_experiment(config, out, execution)
     console = Console(highlight=False, soft_wrap=True)
     if config.audit is not None and config.folds is None:
         print_audit(read_json(out / "audit" / "audit.json"))

@@ -27,6 +27,8 @@ DropRate = Annotated[float | None, typer.Option(help="Probability that a sample'
 Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch.")]
 EncoderWeights = Annotated[str | None, typer.Option(help="imagenet, none, or a file of weights.")]
 Extractor = Annotated[str | None, typer.Option(help="auto, efficientnet-lite0, inception, timm:NAME or segmenter.")]
+Jobs = Annotated[int, typer.Option(help="Cells trained at the same time on this machine.")]
+GpuShare = Annotated[float, typer.Option(help="Share of a GPU that a worker of a cluster takes.")]
 Ray = Annotated[str | None, typer.Option(help="Share the work: auto (all cores here) or a cluster's address.")]
 
 
@@ -209,9 +211,9 @@ def evaluate(
     encoder_weights: EncoderWeights = None,
     protocol: Annotated[str | None, typer.Option(help="paper or equal-steps.")] = None,
     allow_leaks: Annotated[bool | None, typer.Option(help="Warn on every page instead of refusing.")] = None,
-    jobs: Annotated[int, typer.Option(help="Cells trained at the same time on this machine.")] = 1,
+    jobs: Jobs = 1,
     ray: Ray = None,
-    gpu_share: Annotated[float, typer.Option(help="Share of a GPU that a worker of a cluster takes.")] = 1.0,
+    gpu_share: GpuShare = 1.0,
     config: ConfigFile = None,
     settings: Settings = None,
     seed: Seed = None,
