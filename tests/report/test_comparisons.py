@@ -192,6 +192,16 @@ def test_inspectors_measures() -> None:
     assert line_of(table, "real", OBJECT_RECALL, "size 0")["value"] == pytest.approx(0.5)
 
 
+def test_in_full_scenes_every_class_counts() -> None:
+    study = Study(noise=0).add("real", 0.5, 0.6).add("mixed", 0.5, 0.6)
+    results = pl.DataFrame(study.results).with_columns(pl.lit(True).alias("is_foreground"))
+    summary = summary_table(results)
+    table = comparison_table(pl.DataFrame(study.counts), summary, None)
+    assert line_of(table, "real")["value"] == pytest.approx((0.9 + 0.5 + 0.6) / 3)
+    mean = summary.filter(pl.col("measure") == FOREGROUND, row="real")["mean"].item()
+    assert mean == pytest.approx((0.9 + 0.5 + 0.6) / 3)
+
+
 def test_the_latex_table() -> None:
     summary, table = Study().add("real", 0.5, 0.6).add("mixed", 0.6, 0.65).read()
     text = latex_table(summary, table)

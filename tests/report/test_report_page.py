@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from PIL import Image
 
 from isdm.errors import DataError
@@ -114,6 +115,15 @@ def test_sets_are_shown_beside_each_other(tmp_path: Path) -> None:
     assert "Copying could not be tested." in text
     assert "nearest training pictures" in text
     assert "<script" not in text
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_leak_is_said_before_anything_else(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", gallery=False)
+    facts = yaml.safe_load((study / "study.yaml").read_text("utf-8"))
+    (study / "study.yaml").write_text(yaml.safe_dump(facts | {"leaks": ["1 picture of 'train' is in 'test'"]}))
+    text = report(study).read_text("utf-8")
+    assert text.index("its figures prove nothing:") < text.index("What came out")
 
 
 @pytest.mark.usefixtures("fast")

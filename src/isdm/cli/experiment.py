@@ -170,5 +170,15 @@ def stage_costs(out: Path) -> list[dict[str, Any]]:
     for folder, stage in folders.items():
         record = provenance.read(out / folder)
         if record is not None:
-            costs.append({"stage": stage, "seconds": record.seconds, "note": ""})
+            costs.append(
+                {"stage": stage, "seconds": record.seconds, "note": _cost_note(out / folder, record.seconds)}
+            )
     return costs
+
+
+def _cost_note(folder: Path, seconds: float) -> str:
+    """Disk space of a stage's folder and, of pictures, how many a second."""
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    note = f"{size / 1e6:.0f} MB on disk"
+    num_images = sum(1 for _ in folder.glob("*/images/**/*.*"))
+    return f"{num_images:,} images, {num_images / seconds:.2g} a second, {note}" if num_images and seconds else note

@@ -123,6 +123,7 @@ def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, o
         num_validations=config.epochs,
         seed=seed,
         augment=cell.row.is_augmented,
+        first_foreground=data.info.first_foreground,
         on_step=on_step,
     )
     dtype = select_dtype(config.precision, select_device(config.device))

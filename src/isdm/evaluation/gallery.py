@@ -64,7 +64,7 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
         for index, (cell, masks, count) in enumerate(zip(shown, predicted, counts, strict=True)):
             name = f"test-{number}-prediction-{index}.png"
             write_png(folder / name, palette_image(masks[place], data.info))
-            iou = mean_foreground_iou(count[place : place + 1])
+            iou = mean_foreground_iou(count[place : place + 1], data.info.first_foreground)
             predictions.append(
                 {
                     "architecture": cell.architecture,
@@ -108,7 +108,8 @@ def _chosen(counts: Sequence[Counts], data: StudyData, num_kept: int) -> list[tu
         return []
     places = np.arange(min(num_kept, len(data.test)))
     shows = np.array([((data.test.masks[k] > 0) & (data.test.masks[k] != IGNORE_INDEX)).any() for k in places], bool)
-    ious = np.array([[mean_foreground_iou(count[k : k + 1]) for k in places] for count in counts])
+    first = data.info.first_foreground
+    ious = np.array([[mean_foreground_iou(count[k : k + 1], first) for k in places] for count in counts])
     order = [int(k) for k in places[shows][np.argsort(-np.nan_to_num(ious).mean(axis=0)[shows], kind="stable")]]
     middle = max(2, len(order) // 2)
     picked = dict.fromkeys(order[:2], "read best")

@@ -82,7 +82,7 @@ def _pooled_results(results: Sequence[pl.DataFrame], num_test_images: Sequence[i
     whole = pl.concat(weighted, how="diagonal")
     has_mean = pl.col("mean_image_iou").is_not_null()
     pooled = whole.group_by([*_CELL, "class_id"], maintain_order=True).agg(
-        pl.col("arm", "synthetic_set", "class_name").first(),
+        pl.col("arm", "synthetic_set", "class_name", "is_foreground").first(),
         pl.col("num_real_images", "num_synthetic_images").mean().round().cast(pl.Int64),
         pl.col("tp", "fp", "fn").sum(),
         ((pl.col("mean_image_iou") * pl.col("weight")).sum() / pl.col("weight").filter(has_mean).sum())

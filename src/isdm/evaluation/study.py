@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from isdm import provenance
 from isdm.config import EvaluateConfig
-from isdm.data.dataset import SegmentationDataset
+from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell
 from isdm.evaluation.counts import FILE_NAME as COUNTS
 from isdm.evaluation.counts import counts_table
@@ -65,8 +64,6 @@ def evaluate(
         ConfigError: the grid asks for what is not there.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
     """
-    if not dataset.info.has_background:
-        say(f"The means leave out class 0, {dataset.info.classes[0].name!r}, as if it were a background.")
     execution = execution or Execution()
     execution.check()
     check_trackers(config.trackers)
@@ -93,7 +90,7 @@ def evaluate(
         folders = {name: painted.folder.resolve() for name, painted in synthetic.items()}
         run_cells(execution, Work(config, dataset.folder.resolve(), folders, out.resolve()), data, missing, cells)
     results = out / "results.parquet"
-    table = results_table(out, cells, data.info.classes)
+    table = results_table(out, cells, data.info)
     counts = counts_table(out, cells, data)
     write_with(out / COUNTS, counts.write_parquet)
     write_with(results, table.write_parquet)
@@ -110,7 +107,7 @@ def _show(config: EvaluateConfig, out: Path, new: Sequence[Cell], table: pl.Data
     trackers = Trackers(config.trackers, out.name, out)
     for cell in new:
         lines = table.filter(row=cell.slug, architecture=cell.architecture, repeat=cell.repeat)
-        value = lines.filter(pl.col("class_id") > 0)["iou"].mean()
+        value = lines.filter(pl.col("is_foreground"))["iou"].mean()
         trackers.log({f"{cell.architecture}/{cell.row.key}": value}, cell.repeat)
     trackers.close()
 
@@ -195,7 +192,7 @@ def _write_study(
     )
 
 
-def results_table(out: Path, cells: Sequence[Cell], classes: Sequence[Any]) -> pl.DataFrame:
+def results_table(out: Path, cells: Sequence[Cell], info: DatasetInfo) -> pl.DataFrame:
     """One line a finished cell and class: counts pooled over the test images, and the IoU means."""
     lines = []
     for cell in cells:
@@ -203,7 +200,7 @@ def results_table(out: Path, cells: Sequence[Cell], classes: Sequence[Any]) -> p
             continue
         record, counts = read_cell(cell.path(out))
         pooled, per_image, total = pooled_iou(counts), mean_image_iou(counts), counts.sum(axis=0)
-        for entry in classes:
+        for entry in info.classes:
             lines.append(
                 {
                     "row": cell.slug,
@@ -216,6 +213,7 @@ def results_table(out: Path, cells: Sequence[Cell], classes: Sequence[Any]) -> p
                     "repeat": cell.repeat,
                     "class_id": entry.id,
                     "class_name": entry.name,
+                    "is_foreground": entry.id >= info.first_foreground,
                     **{name: int(total[entry.id, i]) for i, name in enumerate(("tp", "fp", "fn"))},
                     "iou": _defined(pooled[entry.id]),
                     "mean_image_iou": _defined(per_image[entry.id]),

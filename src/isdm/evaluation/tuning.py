@@ -47,6 +47,7 @@ class _Data:
     train: LabelledImages
     validation: LabelledImages
     num_classes: int
+    first_foreground: int
     synthetic: Mapping[str, LabelledImages]
     order: Mapping[str, np.ndarray[tuple[int], np.dtype[np.int64]]]
     """Pairs of each set, the best by agreement first; as they are where they have no score."""
@@ -116,6 +117,7 @@ def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationData
         decoded(dataset, dataset.require("train")),
         decoded(dataset, dataset.require("validation")),
         dataset.info.num_classes,
+        dataset.info.first_foreground,
         {name: decoded(synthetic[name], of_set) for name, of_set in pairs.items()},
         {name: np.argsort(-values, kind="stable") for name, values in agreement.items()},
         {name: int(one.info.source["model_trained_on"].get("num_images", 0)) for name, one in synthetic.items()},
@@ -145,6 +147,7 @@ def _try(config: TuneConfig, data: _Data, trial: Any) -> float:
             num_validations=config.epochs,
             seed=cell_seed(config.seed, SEARCH_SEED),
             augment=mix.arm == "augmented",
+            first_foreground=data.first_foreground,
         )
         values.append(trained.validation_iou)
     return float(np.nan_to_num(np.mean(values)))

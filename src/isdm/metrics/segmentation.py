@@ -52,9 +52,12 @@ def mean_image_iou(counts: Counts) -> NDArray[np.float64]:
     return np.array([mean_defined(column) for column in ious.T])
 
 
-def mean_foreground_iou(counts: Counts) -> float:
-    """The headline: mean over the classes but the background of the IoU on pooled pixels; `counts` (N, K, 3)."""
-    return mean_defined(pooled_iou(counts)[1:])
+def mean_foreground_iou(counts: Counts, first_foreground: int = 1) -> float:
+    """The headline: mean over the classes but the background of the IoU on pooled pixels; `counts` (N, K, 3).
+
+    `first_foreground` is 0 in full scenes, in which no class is a background.
+    """
+    return mean_defined(pooled_iou(counts)[first_foreground:])
 
 
 def mean_defined(values: NDArray[np.float64]) -> float:

@@ -5,7 +5,7 @@ of synthetic ones alone it is all real images. Only the comparison named beforeh
 where none was named all are, and the correction pays for that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ _SCHEMA = {
     "measure": pl.String,
     "place": pl.Int64,
     "detail": pl.String,
+    "is_foreground": pl.Boolean,
     "value": pl.Float64,
     "value_lower": pl.Float64,
     "value_upper": pl.Float64,
@@ -80,9 +81,10 @@ def comparison_table(counts: pl.DataFrame | None, summary: pl.DataFrame, primary
     if counts is None or counts.is_empty():
         return pl.DataFrame(schema=_SCHEMA)
     labels = dict(summary.select("row", "label").unique().iter_rows())
+    foreground = set(summary.filter((pl.col("measure") == CLASS) & pl.col("is_foreground"))["class_id"].to_list())
     lines: list[dict[str, Any]] = []
     for architecture in architectures_of(summary):
-        cubes = _cubes(counts.filter(pl.col("architecture") == architecture))
+        cubes = _cubes(counts.filter(pl.col("architecture") == architecture), foreground)
         for row in summary.filter(pl.col("architecture") == architecture)["row"].unique(maintain_order=True):
             reference = reference_of(summary, architecture, row)
             for (measure, place, detail), of_row in cubes.items():
@@ -90,6 +92,7 @@ def comparison_table(counts: pl.DataFrame | None, summary: pl.DataFrame, primary
                     continue
                 line = {"row": row, "label": labels[row], "architecture": architecture}
                 line |= {"measure": measure, "place": place, "detail": detail}
+                line["is_foreground"] = measure != CLASS or place in foreground
                 line |= _own(of_row[row])
                 if reference is not None and reference in of_row:
                     line |= {"reference": reference, "reference_label": labels[reference]}
@@ -114,7 +117,9 @@ def reference_of(summary: pl.DataFrame, architecture: str, row: str) -> str | No
     return baseline_of(summary, architecture, num_real=one["num_real_images"])
 
 
-def _cubes(counts: pl.DataFrame) -> dict[tuple[str, int, str], dict[str, tuple[list[int], Cube]]]:
+def _cubes(
+    counts: pl.DataFrame, foreground: Collection[int]
+) -> dict[tuple[str, int, str], dict[str, tuple[list[int], Cube]]]:
     """For each measure and place: of each row its repeats and their counts."""
     found: dict[tuple[str, int, str], dict[str, tuple[list[int], Cube]]] = {}
     for (measure,), lines in counts.group_by("measure", maintain_order=True):
@@ -130,16 +135,18 @@ def _cubes(counts: pl.DataFrame) -> dict[tuple[str, int, str], dict[str, tuple[l
                 np.array([places[place] for place in of_row["place"]]),
             )
             cube[(*at, 0)], cube[(*at, 1)] = of_row["hits"].to_numpy(), of_row["total"].to_numpy()
-            for name, place, detail, part in _measures(str(measure), details, cube):
+            for name, place, detail, part in _measures(str(measure), details, cube, foreground):
                 found.setdefault((name, place, detail), {})[str(row)] = repeats, part
     return found
 
 
-def _measures(measure: str, details: Sequence[tuple[int, str]], cube: Cube) -> list[tuple[str, int, str, Cube]]:
+def _measures(
+    measure: str, details: Sequence[tuple[int, str]], cube: Cube, foreground: Collection[int]
+) -> list[tuple[str, int, str, Cube]]:
     """What is made of one kind of counts: classes and their mean, sizes and all of them."""
     if measure == CLASS:
-        foreground = [index for index, (place, _) in enumerate(details) if place > 0]
-        parts = [(FOREGROUND, 0, "", cube[:, :, foreground])] if foreground else []
+        counted = [index for index, (place, _) in enumerate(details) if place in foreground]
+        parts = [(FOREGROUND, 0, "", cube[:, :, counted])] if counted else []
         return parts + [(CLASS, place, name, cube[:, :, [k]]) for k, (place, name) in enumerate(details)]
     if measure == OBJECT_RECALL:
         whole = (OBJECT_RECALL, -1, "all sizes", cube.sum(axis=2, keepdims=True))

@@ -206,7 +206,7 @@ def _gain_lines(summary: pl.DataFrame) -> pl.DataFrame:
     baselines = {(name, baseline_of(summary, name)) for name in architectures_of(summary)}
     baseline_rows = [row for _, row in baselines if row is not None]
     return gains(summary).filter(
-        ((pl.col("measure") == FOREGROUND) | ((pl.col("measure") == CLASS) & (pl.col("class_id") > 0)))
+        ((pl.col("measure") == FOREGROUND) | ((pl.col("measure") == CLASS) & pl.col("is_foreground")))
         & pl.col("gain_percent").is_not_null()
         & ~pl.col("row").is_in(baseline_rows)
     )

@@ -27,6 +27,8 @@ CELL_COLUMNS = (*ROW_COLUMNS, "architecture", "repeat")
 _VALUES = ("class_id", "class_name", "iou", "mean_image_iou", "num_steps", "train_seconds")
 RESULT_COLUMNS = (*CELL_COLUMNS, *_VALUES)
 
+_CLASS_COLUMNS = ("class_id", "class_name", "is_foreground")
+
 _ARCHITECTURE_NAMES = {"unetplusplus": "U-Net++", "fpn": "FPN", "deeplabv3plus": "DeepLabv3+"}
 _ARMS = ("plain", "augmented", "duplicated", "duplicated+augmented", "pasted", "pasted+augmented")
 
@@ -70,7 +72,9 @@ def cell_table(results: pl.DataFrame) -> pl.DataFrame:
     An IoU that is undefined (null or NaN) is left out of the means, it does not count as zero.
     """
     results = results.with_columns(pl.col("iou", "mean_image_iou").cast(pl.Float64).fill_nan(None))
-    foreground = pl.col("class_id") > 0
+    if "is_foreground" not in results.columns:  # of an earlier version
+        results = results.with_columns((pl.col("class_id") > 0).alias("is_foreground"))
+    foreground = pl.col("is_foreground")
     means = (
         results.group_by(CELL_COLUMNS, maintain_order=True)
         .agg(
@@ -79,7 +83,11 @@ def cell_table(results: pl.DataFrame) -> pl.DataFrame:
             pl.col("mean_image_iou").filter(foreground).mean().alias(PER_IMAGE),
         )
         .unpivot(index=CELL_COLUMNS, variable_name="measure", value_name="value")
-        .with_columns(pl.lit(None, dtype=pl.Int64).alias("class_id"), pl.lit("").alias("class_name"))
+        .with_columns(
+            pl.lit(None, dtype=pl.Int64).alias("class_id"),
+            pl.lit("").alias("class_name"),
+            pl.lit(True).alias("is_foreground"),
+        )
     )
     classes = results.select(
         *CELL_COLUMNS,
@@ -87,6 +95,7 @@ def cell_table(results: pl.DataFrame) -> pl.DataFrame:
         pl.col("iou").alias("value"),
         pl.col("class_id").cast(pl.Int64),
         "class_name",
+        "is_foreground",
     )
     return pl.concat([means, classes], how="vertical_relaxed")
 
@@ -101,7 +110,9 @@ def summary_table(results: pl.DataFrame, baseline: str = "plain") -> pl.DataFram
     labels = _labels(results)
     return (
         cell_table(results)
-        .group_by(*ROW_COLUMNS, "architecture", "measure", "class_id", "class_name", maintain_order=True)
+        .group_by(
+            *ROW_COLUMNS, "architecture", "measure", "class_id", "class_name", "is_foreground", maintain_order=True
+        )
         .agg(
             pl.col("value").count().cast(pl.Int64).alias("num_repeats"),
             pl.col("value").mean().alias("mean"),
@@ -127,7 +138,7 @@ def summary_table(results: pl.DataFrame, baseline: str = "plain") -> pl.DataFram
             descending=[False, True, False, False, False, False, False],
         )
         .select(
-            *("row", "label", *ROW_COLUMNS[1:], "architecture", "measure", "class_id", "class_name"),
+            *("row", "label", *ROW_COLUMNS[1:], "architecture", "measure", *_CLASS_COLUMNS),
             *("num_repeats", "mean", "spread", "is_alone"),
         )
     )

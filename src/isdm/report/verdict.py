@@ -195,7 +195,7 @@ def _class_sentence(comparisons: pl.DataFrame, architecture: str, lines: Mapping
         (pl.col("architecture") == architecture)
         & (pl.col("row") == row["row"])
         & (pl.col("measure") == CLASS)
-        & (pl.col("place") > 0)
+        & pl.col("is_foreground")
         & pl.col("gain").is_not_null()
     ).sort("gain")
     if classes.height < 2:

@@ -86,6 +86,7 @@ def train_segmenter(
     num_validations: int,
     seed: int,
     augment: bool = False,
+    first_foreground: int = 1,
     keep: str = "best",
     on_step: Callable[[], None] = lambda: None,
 ) -> TrainedSegmenter:
@@ -101,6 +102,7 @@ def train_segmenter(
         num_validations: how often, evenly spread, the validation IoU is measured; the best is kept.
         seed: of the initial weights, the order and the augmentation.
         augment: flip, turn, scale, shift and relight the training images at random.
+        first_foreground: the first class that counts in the validation IoU.
         keep: `best` on the validation images, or the `last` checkpoint.
         on_step: called after every step.
     """
@@ -127,7 +129,7 @@ def train_segmenter(
         optimizer.zero_grad(set_to_none=True)
         on_step()
         if step in checks:
-            iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype))
+            iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype), first_foreground)
             if keep == "last" or best_weights is None or iou > best_iou:
                 best_iou, best_weights = iou, snapshot(network.state_dict())
     assert best_weights is not None

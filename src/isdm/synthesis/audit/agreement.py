@@ -67,7 +67,8 @@ def agreement(
         "synthetic": own,
         "shuffled": _count_against(predicted, painted.masks, other, num_classes),
     }
-    each = np.array([mean_foreground_iou(own[row : row + 1]) for row in range(len(own))])
+    first = dataset.info.first_foreground
+    each = np.array([mean_foreground_iou(own[row : row + 1], first) for row in range(len(own))])
     return _summary(counts, dataset, config), each
 
 
@@ -97,7 +98,8 @@ def _count_against(predicted: MaskArray, masks: MaskArray, other: NDArray[np.int
 
 
 def _summary(counts: dict[str, Counts], dataset: SegmentationDataset, config: AuditConfig) -> dict[str, Any]:
-    iou = {name: mean_foreground_iou(value) for name, value in counts.items()}
+    first = dataset.info.first_foreground
+    iou = {name: mean_foreground_iou(value, first) for name, value in counts.items()}
     per_class = {name: pooled_iou(value) for name, value in counts.items()}
     return {
         "segmenter": {
