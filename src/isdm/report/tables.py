@@ -110,9 +110,7 @@ def summary_table(results: pl.DataFrame, baseline: str = "plain") -> pl.DataFram
     labels = _labels(results)
     return (
         cell_table(results)
-        .group_by(
-            *ROW_COLUMNS, "architecture", "measure", "class_id", "class_name", "is_foreground", maintain_order=True
-        )
+        .group_by(*ROW_COLUMNS, "architecture", "measure", *_CLASS_COLUMNS, maintain_order=True)
         .agg(
             pl.col("value").count().cast(pl.Int64).alias("num_repeats"),
             pl.col("value").mean().alias("mean"),
