@@ -163,6 +163,12 @@ def test_leak_is_refused(fruit: SegmentationDataset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="saw other images"):
         evaluate(config(), fruit, {"leak": leak}, tmp_path / "study")
     assert not (tmp_path / "study").exists()
+    make_synthetic(fruit, tmp_path / "judged", fruit.fingerprint("train"))
+    judged = SegmentationDataset(tmp_path / "judged")
+    assert check_origin("judged", judged, fruit) == []
+    judged.info.source["selected_with"] = "others"
+    (leak,) = check_origin("judged", judged, fruit)
+    assert "The selection of 'judged'" in leak
     with pytest.raises(DataError, match="not made by"):
         check_origin("real", fruit, fruit)
 
@@ -189,3 +195,9 @@ def test_missing_weights_stop_the_study_before_it_starts(
     with pytest.raises(WeightsUnavailableError):
         evaluate(config(encoder_weights="imagenet"), fruit, {"s": synthetic}, tmp_path / "study")
     assert not (tmp_path / "study").exists()
+    make_synthetic(fruit, tmp_path / "judged", fruit.fingerprint("train"))
+    judged = SegmentationDataset(tmp_path / "judged")
+    assert check_origin("judged", judged, fruit) == []
+    judged.info.source["selected_with"] = "others"
+    (leak,) = check_origin("judged", judged, fruit)
+    assert "The selection of 'judged'" in leak

@@ -35,6 +35,7 @@ def check_origin(name: str, synthetic: SegmentationDataset, dataset: Segmentatio
     seen = {
         "generator": source.get("model_trained_on", {}).get("fingerprint"),
         "masks": source.get("masks_from"),
+        "selection": source.get("selected_with", expected),
     }
     leaks = [
         f"The {what} of {name!r} ({synthetic.folder}) saw other images than the training split of {dataset.folder}, "
