@@ -182,6 +182,30 @@ def test_selection_is_a_stage(experiment: Path, tmp_path: Path) -> None:
     assert "selection" in page
 
 
+@pytest.mark.slow
+def test_a_cross_validation_tests_every_picture_once(experiment: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    values["folds"] = 2
+    values["train"]["steps"], values["finetune"]["steps"] = 4, 2
+    values["evaluate"] |= {"repeats": 2, "synthetic_counts": [0, "equal"], "primary": {"synthetic": "equal"}}
+    del values["audit"]
+    page = run_experiment(build_experiment(experiment, values), tmp_path / "run")
+    folds = [SegmentationDataset(tmp_path / "run" / f"fold-{fold}" / "data") for fold in (0, 1)]
+    tested = [{pair.stem for pair in dataset.pairs("test")} for dataset in folds]
+    assert len(tested[0] | tested[1]) == 16
+    assert not tested[0] & tested[1]
+    models = [tmp_path / "run" / f"fold-{fold}" / "model" / "isdm.json" for fold in (0, 1)]
+    assert models[0].read_text() != models[1].read_text()
+    counts = pl.read_parquet(tmp_path / "run" / "study" / "counts.parquet")
+    assert counts["group"].n_unique() == 8
+    text = page.read_text("utf-8")
+    assert "cross-validation of 2 folds" in text
+    assert "2 generators, one for each fold" in text
+    assert "named before any test score was read" in text
+    again = run_experiment(build_experiment(experiment, values), tmp_path / "run")
+    assert again == page
+
+
 def build_experiment(path: Path, values: dict[str, Any]) -> ExperimentConfig:
     path.write_text(yaml.safe_dump(values))
     return read_experiment(path)

@@ -316,7 +316,7 @@ def _stacks_for(arrays: Iterable[NDArray[Any]], count: int, memory_limit_bytes: 
 
 def check_class_ids(mask: MaskArray, info: DatasetInfo, path: Path) -> None:
     """Refuse a mask with a class id that `info` does not declare."""
-    ids = np.unique(mask)
+    ids = np.flatnonzero(np.bincount(mask.ravel()))  # several times faster than np.unique
     wrong = ids[(ids >= info.num_classes) & (ids != info.ignore_index)]
     if len(wrong):
         raise DataError(

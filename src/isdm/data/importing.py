@@ -22,7 +22,7 @@ from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.near_duplicates import find_same
 from isdm.data.placing import splits_of, without_leaking_extras
-from isdm.data.preparing import Preparation, Prepared, declared_info, image_rule, pooled, prepare_all
+from isdm.data.preparing import Preparation, Prepared, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
 from isdm.errors import DataError, IsdmError, OutputError
@@ -167,7 +167,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
         raise DataError(_listed(problems))
     notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
     pairs = [source.pairs[record.index] for record in good]
-    if config.near_duplicates and config.group_by is None and config.groups is None:
+    if finds_groups(config):
         pairs, found = with_found_groups(pairs, find_same(thumbnails, [(r.index, r.digest) for r in good]))
         notes += [f"Groups: {note}" for note in found]
     items = [
