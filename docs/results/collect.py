@@ -15,7 +15,10 @@ import yaml
 
 from isdm.hardware import describe
 from isdm.provenance import Provenance, read
-from isdm.report.tables import FOREGROUND, architecture_name, gains, summary_table, verdicts
+from isdm.report.comparisons import comparison_table, read_counts
+from isdm.report.study_files import read_results, read_study
+from isdm.report.tables import FOREGROUND, architecture_name, summary_table
+from isdm.report.verdict import basis, change, headline, verdicts
 
 STAGES = ("data", "model", "finetuned", "synthetic", "audit", "study")
 
@@ -24,19 +27,29 @@ def main(run: Path, out: Path) -> None:
     """Copy tables, figures, the audit and the configuration, and write summary.md."""
     out.mkdir(parents=True, exist_ok=True)
     report = run / "study" / "report"
-    for path in (report / "tables" / "results.csv", *sorted((report / "figures").glob("*.png"))):
+    for path in (*sorted((report / "tables").iterdir()), *sorted((report / "figures").glob("*.png"))):
         shutil.copyfile(path, out / path.name)
     audit = json.loads((run / "audit" / "audit.json").read_text())
     (out / "audit.json").write_text(json.dumps(audit, indent=2) + "\n")
     config = yaml.safe_load((run / "experiment.yaml").read_text())
     config["data"]["source"] = Path(config["data"]["source"]).name
     (out / "experiment.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    summary = summary_table(pl.read_parquet(run / "study" / "results.parquet"))
+    facts = read_study(run / "study" / "study.yaml")
+    baseline = facts["config"].get("baseline") or "plain"
+    summary = summary_table(read_results(run / "study" / "results.parquet"), baseline)
+    compared = comparison_table(read_counts(run / "study"), summary, facts["primary_row"])
     records = {stage: record for stage in STAGES if (record := read(run / stage)) is not None}
-    (out / "summary.md").write_text("\n".join(lines(config["name"], audit, summary, records)) + "\n")
+    (out / "summary.md").write_text("\n".join(lines(config["name"], audit, facts, summary, compared, records)) + "\n")
 
 
-def lines(name: str, audit: dict[str, Any], summary: pl.DataFrame, records: dict[str, Provenance]) -> list[str]:
+def lines(
+    name: str,
+    audit: dict[str, Any],
+    facts: dict[str, Any],
+    summary: pl.DataFrame,
+    compared: pl.DataFrame,
+    records: dict[str, Provenance],
+) -> list[str]:
     """The summary as Markdown."""
     machine = ", ".join(f"{key} {value}" for key, value in describe() if key not in ("GPU",))
     seconds = ", ".join(f"{stage} {record.seconds:.0f}" for stage, record in records.items())
@@ -49,17 +62,20 @@ def lines(name: str, audit: dict[str, Any], summary: pl.DataFrame, records: dict
     ):
         ratio = "1.000" if share is None else f"{audit[share]:.3f}"
         text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
-    text += ["", "| architecture | real | synthetic | repeats | mean foreground IoU | spread | points |"]
-    text.append("|---|---|---|---|---|---|---|")
-    headline = gains(summary).filter(pl.col("measure") == FOREGROUND).sort("architecture", "num_synthetic_images")
-    for line in headline.iter_rows(named=True):
+    text += ["", f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1), ""]
+    text += [
+        "| architecture | training images | repeats | mean foreground IoU | spread | against real alone, points |"
+    ]
+    text.append("|---|---|---|---|---|---|")
+    gained = compared.filter((pl.col("measure") == FOREGROUND) & pl.col("gain").is_not_null())
+    changes = {(line["row"], line["architecture"]): change(line) for line in gained.iter_rows(named=True)}
+    for line in summary.filter(pl.col("measure") == FOREGROUND).iter_rows(named=True):
         spread = "" if line["spread"] is None else f"{line['spread']:.3f}"
-        gain = "" if line["gain_points"] is None else f"{line['gain_points']:+.1f}"
         text.append(
-            f"| {architecture_name(line['architecture'])} | {line['num_real_images']} | "
-            f"{line['num_synthetic_images']} | {line['num_repeats']} | {line['mean']:.3f} | {spread} | {gain} |"
+            f"| {architecture_name(line['architecture'])} | {line['label']} | {line['num_repeats']} | "
+            f"{line['mean']:.3f} | {spread} | {changes.get((line['row'], line['architecture']), '')} |"
         )
-    return [*text, "", *verdicts(summary)]
+    return [*text, "", *(verdict.replace("\n", "\n\n") + "\n" for verdict in verdicts(summary, compared))]
 
 
 if __name__ == "__main__":
