@@ -63,9 +63,7 @@ def lines(
         ratio = "1.000" if share is None else f"{audit[share]:.3f}"
         text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
     text += ["", f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1), ""]
-    text += [
-        "| architecture | training images | repeats | mean foreground IoU | spread | against real alone, points |"
-    ]
+    text += ["| architecture | training images | repeats | mean foreground IoU | spread | points over real alone |"]
     text.append("|---|---|---|---|---|---|")
     gained = compared.filter((pl.col("measure") == FOREGROUND) & pl.col("gain").is_not_null())
     changes = {(line["row"], line["architecture"]): change(line) for line in gained.iter_rows(named=True)}

@@ -51,6 +51,8 @@ class _Data:
     synthetic: Mapping[str, LabelledImages]
     order: Mapping[str, np.ndarray[tuple[int], np.dtype[np.int64]]]
     """Pairs of each set, the best by agreement first; as they are where they have no score."""
+    scored: frozenset[str]
+    """Sets whose pairs have scores; the best pairs of others cannot be told."""
     trained_on: Mapping[str, int]
 
 
@@ -120,6 +122,7 @@ def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationData
         dataset.info.first_foreground,
         {name: decoded(synthetic[name], of_set) for name, of_set in pairs.items()},
         {name: np.argsort(-values, kind="stable") for name, values in agreement.items()},
+        frozenset(name for name, of_set in pairs.items() if all("scores" in pair.metadata for pair in of_set)),
         {name: int(one.info.source["model_trained_on"].get("num_images", 0)) for name, one in synthetic.items()},
     )
 
@@ -156,7 +159,7 @@ def _try(config: TuneConfig, data: _Data, trial: Any) -> float:
 def _suggested(config: TuneConfig, data: _Data, trial: Any) -> Mix | None:
     """The mix that Optuna wants tried; None where it cannot be."""
     name = trial.suggest_categorical("synthetic_set", sorted(data.synthetic))
-    share = trial.suggest_categorical("keep_share", list(config.keep_shares))
+    share = trial.suggest_categorical("keep_share", list(config.keep_shares)) if name in data.scored else 1.0
     real = _number(trial.suggest_categorical("real", [str(x) for x in config.real_counts]), data, len(data.train))
     kept = max(1, round(share * len(data.synthetic[name])))
     asked = trial.suggest_categorical("synthetic", [str(x) for x in config.synthetic_counts])

@@ -218,7 +218,7 @@ def _label_of(label: str) -> str:
     if " + " not in label:
         return label
     kept, _, added = label.partition(" + ")
-    added = re.sub(r"^(\d+ [a-z]+)", r"\1 images", added)
+    added = re.sub(r"^(\d+ [a-z]+)", r"\1 images", added).replace(", augmented", " under augmentation")
     return f"adding {added}" + ("" if kept == "real" else f" to {kept}")
 
 
