@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 
@@ -19,14 +18,12 @@ from isdm.config import EvaluateConfig
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ConfigError, IsdmError, OutputError
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, run_cell
-from isdm.files import write_text
 from isdm.parallel import num_cores
 from isdm.progress import Reporter, progress, say
-from isdm.synthesis.cluster import connected
+from isdm.synthesis.cluster import calls_after_loss, connected, require_shared_folder, sees_token
 
 MOST_LOSSES = 3
 """Workers that may be lost on one cell until it counts as deadly."""
-_TOKEN = ".shared"
 
 
 @dataclass(frozen=True)
@@ -198,8 +195,11 @@ class Trainer:
 
     def sees(self, token: str) -> bool:
         """Whether the study's folder is here the one that the driver writes to."""
-        path = self._work.study / _TOKEN
-        return path.is_file() and path.read_text("utf-8") == token
+        return sees_token(self._work.study, token)
+
+    def is_ready(self) -> bool:
+        """Answer, which says that the worker has been started."""
+        return True
 
     def train(self, cell: Cell) -> None:
         """Train a cell and keep its result."""
@@ -214,25 +214,28 @@ def _run_on_ray(execution: Execution, work: Work, missing: Sequence[Cell], board
     assert execution.ray is not None
     with connected(execution.ray) as ray:
         trainers = _start(ray, work, execution.gpu_share, len(missing))
-        _check_folder(ray, trainers, work.study)
+        require_shared_folder(ray, trainers, work.study)
         queue = _Queue(missing)
         idle = deque(trainers)
-        running: dict[Any, tuple[Any, Cell, int]] = {}
+        running: dict[Any, tuple[Any, Cell | None, int]] = {}
         while queue.waiting or running:
             while idle and queue.waiting:
                 trainer = idle.popleft()
-                cell, losses = queue.waiting.popleft()
-                running[trainer.train.remote(cell)] = (trainer, cell, losses)
+                wanted, losses = queue.waiting.popleft()
+                running[trainer.train.remote(wanted)] = trainer, wanted, losses
             done, _ = ray.wait(list(running), num_returns=1)
             trainer, cell, losses = running.pop(done[0])
-            idle.append(trainer)  # Ray starts a lost one again
             try:
                 ray.get(done[0])
-            except ray.exceptions.RayActorError:
-                queue.lost(cell, losses, "go on with a smaller batch_size or without --ray")
+            except ray.exceptions.RayActorError:  # Ray starts it again; it gets work when it answers
+                if cell is not None:
+                    queue.lost(cell, losses, "go on with a smaller batch_size or without --ray")
+                running[trainer.is_ready.remote()] = trainer, None, calls_after_loss(cell is None, losses)
+                continue
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
-            else:
+            idle.append(trainer)
+            if cell is not None:
                 board.finished(cell)
 
 
@@ -248,13 +251,3 @@ def _start(ray: Any, work: Work, gpu_share: float, most: int) -> list[Any]:
     say(f"{num_workers} workers train cells.")
     actor = ray.remote(Trainer).options(max_restarts=-1, **share)
     return [actor.remote(work) for _ in range(num_workers)]
-
-
-def _check_folder(ray: Any, trainers: Sequence[Any], study: Path) -> None:
-    token = uuid4().hex
-    write_text(study / _TOKEN, token)
-    try:
-        if not all(ray.get([trainer.sees.remote(token) for trainer in trainers])):
-            raise OutputError(f"A worker does not see {study}; give a folder that all machines share under one path.")
-    finally:
-        (study / _TOKEN).unlink()

@@ -10,6 +10,7 @@ by another; a sample depends on its number alone, so nothing is lost, doubled or
 """
 
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from isdm.synthesis.painting import Job, open_job, paint
 from isdm.synthesis.parts import Parts
 
 REACH_SECONDS = 10.0
+RESTART_SECONDS = 1.0
+MOST_CALLS = 300
+"""Seconds that a lost worker has to come back."""
 MOST_LOSSES = 3
 """Workers that may be lost on one block until it counts as deadly."""
 
@@ -40,7 +44,7 @@ class Painter:
     def __init__(
         self, config: SampleConfig, model: Path, fingerprint: str, data: Path, out: Path, photographs: Sequence[Path]
     ) -> None:
-        self._config, self._token = config, out / _TOKEN
+        self._config = config
         self._model, self._fingerprint, self._data, self._out = model, fingerprint, data, out
         self._photographs = photographs
         self._job: Job | None = None
@@ -48,7 +52,11 @@ class Painter:
 
     def sees(self, token: str) -> bool:
         """Whether the output folder is here the one that the driver writes to."""
-        return self._token.is_file() and self._token.read_text("utf-8") == token
+        return sees_token(self._out, token)
+
+    def is_ready(self) -> bool:
+        """Answer, which says that the worker has been started."""
+        return True
 
     def paint(self, indices: Sequence[int]) -> int:
         """Paint these samples and note them; gives their number."""
@@ -66,6 +74,12 @@ class Painter:
 
 
 _TOKEN = ".shared"
+
+
+def sees_token(folder: Path, token: str) -> bool:
+    """Whether the driver has just written `token` into this folder."""
+    path = folder / _TOKEN
+    return path.is_file() and path.read_text("utf-8") == token
 
 
 def sample_on_ray(
@@ -92,7 +106,7 @@ def sample_on_ray(
     """
     with connected(address) as ray:
         workers = _start(ray, painter())
-        _check_folder(ray, workers, out)
+        require_shared_folder(ray, workers, out)
         waiting = deque((list(block), 0) for block in blocks)
         running: dict[Any, tuple[Any, list[int], int]] = {}
         idle = deque(workers)
@@ -103,10 +117,15 @@ def sample_on_ray(
                 running[worker.paint.remote(block)] = (worker, block, losses)
             done, _ = ray.wait(list(running), num_returns=1)
             worker, block, losses = running.pop(done[0])
-            idle.append(worker)  # Ray starts a lost one again
             try:
-                advance(ray.get(done[0]))
-            except ray.exceptions.RayActorError:
+                painted = ray.get(done[0])
+                advance(painted if block else 0)
+                idle.append(worker)
+            except ray.exceptions.RayActorError:  # Ray starts it again; it gets work when it answers
+                calls = calls_after_loss(not block, losses)
+                running[worker.is_ready.remote()] = worker, [], calls
+                if not block:
+                    continue
                 finished = set(parts.finished().tolist())
                 left = [index for index in block if index not in finished]
                 advance(len(block) - len(left))
@@ -174,7 +193,26 @@ def _start(ray: Any, arguments: tuple[Any, ...]) -> list[Any]:
     return [actor.remote(*arguments) for _ in range(num_workers)]
 
 
-def _check_folder(ray: Any, workers: Sequence[Any], out: Path) -> None:
+def calls_after_loss(was_call: bool, calls: int) -> int:
+    """How often a worker that was lost has been called in vain; waits a moment before the next call.
+
+    Raises:
+        OutputError: it does not come back.
+    """
+    if not was_call:
+        return 0
+    if calls == MOST_CALLS:
+        raise OutputError("A worker that was lost does not come back; what is finished is kept, go on later.")
+    time.sleep(RESTART_SECONDS)
+    return calls + 1
+
+
+def require_shared_folder(ray: Any, workers: Sequence[Any], out: Path) -> None:
+    """Make sure that all workers, each with a method `sees(token)`, see the folder that is written to.
+
+    Raises:
+        OutputError: one of them does not.
+    """
     token = uuid4().hex
     write_text(out / _TOKEN, token)
     try:
