@@ -51,7 +51,7 @@ def lines(
     records: dict[str, Provenance],
 ) -> list[str]:
     """The summary as Markdown."""
-    machine = ", ".join(f"{key} {value}" for key, value in describe() if key not in ("GPU",))
+    machine = ", ".join(f"{key} {value}" for key, value in describe() if not key.startswith(("GPU", "Used", "Extra")))
     seconds = ", ".join(f"{stage} {record.seconds:.0f}" for stage, record in records.items())
     text = [f"# {name}", "", f"Machine: {platform.machine()}; {machine}.", f"Seconds a stage: {seconds}.", ""]
     text += ["| read by a segmenter trained on real images | mean foreground IoU | share of real |", "|---|---|---|"]
