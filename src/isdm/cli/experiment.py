@@ -142,8 +142,9 @@ def check_encoders(config: ExperimentConfig) -> None:
         build_segmenter(architecture, evaluate.encoder, evaluate.encoder_weights, num_classes=2)
     if audit is not None:
         build_segmenter(audit.architecture, audit.encoder, audit.encoder_weights, num_classes=2)
-    for architecture in select.architectures if select is not None else ():
-        build_segmenter(architecture, select.encoder, select.encoder_weights, num_classes=2)  # type: ignore[union-attr]
+    if select is not None:
+        for architecture in select.architectures:
+            build_segmenter(architecture, select.encoder, select.encoder_weights, num_classes=2)
 
 
 def check_grid(config: ExperimentConfig, num_real: int) -> None:

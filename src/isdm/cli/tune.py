@@ -25,6 +25,8 @@ def tune(
     model: Annotated[Path | None, typer.Option(help="Model folder that paints a set for each guidance.")] = None,
     guidance: Annotated[str | None, typer.Option(help="1,1.5,2: guidance scales to choose from.")] = None,
     num_samples: Annotated[int | None, typer.Option("-n", help="Pairs of each painted set (1000).")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Sampler of the painted sets (ddpm).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps of the painted sets (300).")] = None,
     trials: Annotated[int | None, typer.Option(help="Mixes to try in all (20).")] = None,
     architectures: Annotated[str | None, typer.Option(help="Networks to maximise for (fpn).")] = None,
     synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,all")] = None,
@@ -56,11 +58,12 @@ def tune(
 
     real = SegmentationDataset(dataset)
     sets = named_sets(synthetic or ())
-    for scale in options.comma_list(guidance) or ["1.5"] if model is not None else []:
-        wanted = options.given(guidance=scale, num_samples=num_samples)
-        sampling = options.config(SampleConfig, wanted, "tune")
-        folder = out.with_name(out.name + "-sets") / f"guidance-{scale}"
-        sets[f"guidance-{scale}"] = generate.sample(sampling, model, real, folder)  # type: ignore[arg-type]
+    if model is not None:
+        for scale in options.comma_list(guidance) or ["1.5"]:
+            wanted = options.given(guidance=scale, num_samples=num_samples, sampler=sampler, steps=steps)
+            folder = out.with_name(out.name + "-sets") / f"guidance-{scale}"
+            sampling = options.config(SampleConfig, wanted, "tune")
+            sets[f"guidance-{scale}"] = generate.sample(sampling, model, real, folder)
     study = tuning.tune(resolved, real, sets, out).parent
     print_results(study)
     Console().print(f"Report: {report(study)}", soft_wrap=True)

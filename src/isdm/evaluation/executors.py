@@ -8,6 +8,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def run_cells(
         else:
             for number, cell in enumerate(missing, start=len(cells) - len(missing) + 1):
                 note = f"cell {number}/{len(cells)}: {_name(cell)}"
-                run_cell(work.config, cell, data, work.study, lambda note=note: bar.advance(note=note))  # type: ignore[misc]
+                run_cell(work.config, cell, data, work.study, partial(bar.advance, note=note))
 
 
 def _name(cell: Cell) -> str:
