@@ -96,7 +96,7 @@ def import_(
         skip_bad=skip_bad,
         seed=seed,
     )
-    import_dataset(options.config(DataConfig, values, "data import"), out)
+    import_dataset(options.config(DataConfig, "data import", values), out)
     describe(out)
 
 
@@ -144,6 +144,6 @@ def export(
     """Write a dataset in the form that other tools read; what that form cannot hold is said."""
     from isdm.data.exporting import export_dataset
 
-    config = options.config(ExportConfig, {"dataset": dataset, "layout": layout}, "data export")
+    config = options.config(ExportConfig, "data export", {"dataset": dataset, "layout": layout})
     export_dataset(config, out)
     Console(highlight=False, soft_wrap=True).print(str(out), markup=False)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from isdm.cli import options
 from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, SelectConfig, TrainConfig, with_preset
-from isdm.errors import ConfigError
+from isdm.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from isdm.data.dataset import SegmentationDataset
@@ -55,8 +55,7 @@ def train(
     named = options.given(
         preset=preset, steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed
     )
-    values = with_preset(options.layered(config, named, settings or ()))
-    resolved = options.config(TrainConfig, values, "train")
+    resolved = options.config(TrainConfig, "train", named, config, settings, complete=with_preset)
     from isdm.data.dataset import SegmentationDataset
     from isdm.training import diffusion
 
@@ -81,7 +80,9 @@ def finetune(
     from isdm.training import diffusion
 
     named = options.given(steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed)
-    resolved = diffusion.finetune_config(model, options.layered(config, named, settings or ()))
+    typed, values = options.layered(config, named, settings)
+    with options.wrong_usage(typed, from_file=True):  # the model's own config.yaml
+        resolved = diffusion.finetune_config(model, values)
     diffusion.finetune(resolved, model, SegmentationDataset(data), out)
     Console().print(f"Model: {out}")
 
@@ -123,7 +124,7 @@ def sample(
         batch_size=batch_size,
         seed=seed,
     )
-    resolved = options.config(SampleConfig, options.layered(config, named, settings or ()), "sample")
+    resolved = options.config(SampleConfig, "sample", named, config, settings)
     from isdm.data.dataset import SegmentationDataset
     from isdm.synthesis import generate
 
@@ -157,7 +158,7 @@ def select(
         extractor=extractor,
         seed=seed,
     )
-    resolved = options.config(SelectConfig, options.layered(config, named, settings or ()), "select")
+    resolved = options.config(SelectConfig, "select", named, config, settings)
     from isdm.data.dataset import SegmentationDataset
     from isdm.synthesis import select as selecting
 
@@ -181,7 +182,7 @@ def audit(
     named = options.given(
         encoder=encoder, encoder_weights=encoder_weights, epochs=epochs, extractor=extractor, seed=seed
     )
-    resolved = options.config(AuditConfig, options.layered(config, named, settings or ()), "audit")
+    resolved = options.config(AuditConfig, "audit", named, config, settings)
     from isdm.cli.results import print_audit
     from isdm.data.dataset import SegmentationDataset
     from isdm.report.audit_page import write_audit_page
@@ -236,7 +237,7 @@ def evaluate(
         allow_leaks=allow_leaks,
         seed=seed,
     )
-    resolved = options.config(EvaluateConfig, options.layered(config, named, settings or ()), "evaluate")
+    resolved = options.config(EvaluateConfig, "evaluate", named, config, settings)
     from isdm.cli.results import print_results
     from isdm.data.dataset import SegmentationDataset
     from isdm.evaluation import study
@@ -253,7 +254,7 @@ def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
     """Open the synthetic sets of `[NAME=]SYNTH` options.
 
     Raises:
-        ConfigError: a name is taken or holds other characters than letters, digits, - and _.
+        UsageError: a name is taken or holds other characters than letters, digits, - and _.
     """
     from isdm.data.dataset import SegmentationDataset
 
@@ -263,7 +264,7 @@ def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
         path = Path(folder)
         name = name if equals else path.resolve().name
         if name in sets or not name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
+            raise UsageError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
         sets[name] = SegmentationDataset(path)
     return sets
 

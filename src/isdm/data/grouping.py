@@ -10,7 +10,7 @@ from pathlib import Path
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.near_duplicates import Match, joined_groups
-from isdm.errors import ConfigError, DataError
+from isdm.errors import DataError, UsageError
 
 
 def with_told_groups(source: Source, config: DataConfig) -> Source:
@@ -26,7 +26,7 @@ def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> list[SourcePair
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
+        raise UsageError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
     grouped = []
     for pair in pairs:
         match = expression.search(pair.stem)

@@ -16,7 +16,7 @@ import numpy as np
 from isdm import provenance
 from isdm.config import EvaluateConfig, TuneConfig, build
 from isdm.data.dataset import Pair, SegmentationDataset, load_arrays, write_metadata
-from isdm.errors import ConfigError, DataError
+from isdm.errors import ConfigError, DataError, UsageError
 from isdm.evaluation.cells import cell_seed
 from isdm.evaluation.leaks import check_origin, refuse_or_warn
 from isdm.evaluation.rows import subset
@@ -68,7 +68,8 @@ def tune(
         out: folder for the trials, `best.json`, the set of the best mix and its study.
 
     Raises:
-        ConfigError: Optuna is not installed, or no set is given.
+        ConfigError: Optuna is not installed.
+        UsageError: no set is given.
         DataError: a synthetic set saw other data than the training split.
     """
     if find_spec("optuna") is None:
@@ -76,7 +77,7 @@ def tune(
     import optuna
 
     if not synthetic:
-        raise ConfigError("Give at least one synthetic set with --synthetic, or a model with --model.")
+        raise UsageError("Give at least one synthetic set with --synthetic, or a model with --model.")
     refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
     inputs |= {f"synthetic {name}": one.fingerprint("train") for name, one in synthetic.items()}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from isdm.errors import ConfigError, WeightsUnavailableError
+from isdm.errors import UsageError, WeightsUnavailableError
 from isdm.models.state_files import UnreadableStateError, load_plain_tensors
 
 SIZE_DIVISOR = 32
@@ -65,7 +65,7 @@ def build_segmenter(architecture: str, encoder: str, encoder_weights: str, num_c
         num_classes: number of classes, background included.
 
     Raises:
-        ConfigError: unknown architecture or encoder.
+        UsageError: unknown architecture or encoder.
         WeightsUnavailableError: the weights can neither be found nor fetched, or do not fit.
     """
     name = _ALIASES.get(architecture.lower(), architecture.lower())
@@ -92,7 +92,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         network: nn.Module = smp.create_model(name, **options)
     except KeyError as error:
-        raise ConfigError(f"Architecture or encoder unknown to segmentation_models_pytorch: {error}.") from None
+        raise UsageError(f"Architecture or encoder unknown to segmentation_models_pytorch: {error}.") from None
     return network
 
 
