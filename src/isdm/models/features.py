@@ -14,13 +14,12 @@ import timm
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from isdm.errors import ConfigError, UsageError, WeightsUnavailableError
 from isdm.models.segmenters import PACKAGED_ENCODER, Segmenter, packaged_weights
-from isdm.models.state_files import UnreadableStateError, load_plain_tensors
+from isdm.models.state_files import UnreadableStateError, load_weights
 from isdm.progress import say
 
 LEAST_SIDE_PX = 96
@@ -128,11 +127,9 @@ def _read(file: Path, what: str = "weights") -> dict[str, Tensor]:
     if not file.is_file():
         raise WeightsUnavailableError(f"{file} does not exist; give a file of weights.")
     try:
-        state: Any = load_file(file) if file.suffix == ".safetensors" else load_plain_tensors(file)
+        return load_weights(file)
     except UnreadableStateError as reason:
         raise WeightsUnavailableError(f"{file} cannot be read as {what} ({reason}).") from None
-    inner: Any = state.get("state_dict", state) if isinstance(state, dict) else {}
-    return {key: value for key, value in inner.items() if isinstance(value, Tensor)}
 
 
 def _timm_features(network: nn.Module, device: torch.device) -> Callable[[Images], Features]:

@@ -7,11 +7,10 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from isdm.errors import UsageError, WeightsUnavailableError
-from isdm.models.state_files import UnreadableStateError, load_plain_tensors
+from isdm.models.state_files import UnreadableStateError, load_weights
 
 SIZE_DIVISOR = 32
 PACKAGED_ENCODER = "timm-tf_efficientnet_lite0"
@@ -130,11 +129,7 @@ def _load_encoder(encoder: nn.Module, path: Path, name: str) -> None:
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsUnavailableError(f"{path} does not exist; give imagenet, none or a file of weights.")
-    if path.suffix == ".safetensors":
-        return load_file(path)
     try:
-        state = load_plain_tensors(path)
+        return load_weights(path)
     except UnreadableStateError as reason:
         raise WeightsUnavailableError(f"{path} cannot be read as weights ({reason}).") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
