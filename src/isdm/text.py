@@ -22,3 +22,8 @@ def printable_lines(text: str) -> str:
 def spreadsheet_cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe before it says that it is text."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def from_spreadsheet_cell(cell: str) -> str:
+    """What `spreadsheet_cell` made the cell of."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell

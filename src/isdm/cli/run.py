@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from isdm.cli.options import options_of_a_file
 from isdm.cli.stages import GpuShare, Jobs, Ray
 from isdm.files import read_json, write_text
-from isdm.progress import format_seconds, say
+from isdm.progress import answer, format_seconds, say
 
 if TYPE_CHECKING:
     from isdm.evaluation.executors import Execution
@@ -79,8 +78,7 @@ def _run(experiment: Path, out: Path, execution: "Execution | None" = None) -> N
     with options_of_a_file():
         config = read_experiment(experiment)
         page = run_experiment(config, out, execution)
-    console = Console(highlight=False, soft_wrap=True)
     if config.audit is not None and config.folds is None:
         print_audit(read_json(out / "audit" / "audit.json"))
     print_results(out / "study")
-    console.print(f"Done in {format_seconds(watch.seconds)}. Report: {page}")
+    answer(f"Done in {format_seconds(watch.seconds)}. Report: {page}")

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from isdm.cli import options
 from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, SelectConfig, TrainConfig, with_preset
 from isdm.errors import ConfigError, UsageError
+from isdm.progress import answer, plain_console
+from isdm.text import printable
 
 if TYPE_CHECKING:
     from isdm.data.dataset import SegmentationDataset
@@ -60,7 +61,7 @@ def train(
     from isdm.training import diffusion
 
     diffusion.train(resolved, SegmentationDataset(dataset), out, init)
-    Console().print(f"Model: {out}")
+    answer(f"Model: {out}")
 
 
 def finetune(
@@ -84,7 +85,7 @@ def finetune(
     with options.wrong_usage(typed, from_file=True):  # the model's own config.yaml
         resolved = diffusion.finetune_config(model, values)
     diffusion.finetune(resolved, model, SegmentationDataset(data), out)
-    Console().print(f"Model: {out}")
+    answer(f"Model: {out}")
 
 
 def sample(
@@ -129,7 +130,7 @@ def sample(
     from isdm.synthesis import generate
 
     generate.sample(resolved, model, SegmentationDataset(data), out, ray)
-    Console().print(f"Synthetic dataset: {out}")
+    answer(f"Synthetic dataset: {out}")
 
 
 def select(
@@ -163,7 +164,7 @@ def select(
     from isdm.synthesis import select as selecting
 
     selecting.select(resolved, SegmentationDataset(synthetic), SegmentationDataset(real), out)
-    Console().print(f"Selected dataset: {out}")
+    answer(f"Selected dataset: {out}")
 
 
 def audit(
@@ -190,7 +191,7 @@ def audit(
 
     painted, dataset = SegmentationDataset(synthetic), SegmentationDataset(real)
     print_audit(run_audit(resolved, painted, dataset, out))
-    Console().print(f"Audit: {write_audit_page(out, painted, dataset)}", soft_wrap=True)
+    answer(f"Audit: {write_audit_page(out, painted, dataset)}")
 
 
 def evaluate(
@@ -247,7 +248,7 @@ def evaluate(
     execution = Execution(jobs, ray, gpu_share)
     study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution)
     print_results(out)
-    Console().print(f"Study: {out}; write its report with: isdm report {out}", soft_wrap=True)
+    answer(f"Study: {out}; write its report with: isdm report {out}")
 
 
 def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
@@ -286,7 +287,7 @@ def report(
             raise ConfigError(f"--audit {entry!r}: {file} does not exist; give the folder that `isdm audit` wrote.")
         audits[name if equals else Path(folder).resolve().name] = file
     page = write_report(study, audits=audits)
-    Console().print(f"Report: {page}", soft_wrap=True)
+    answer(f"Report: {page}")
 
 
 def convert(
@@ -301,7 +302,7 @@ def convert(
     from isdm.training.conversion import convert_checkpoint
 
     for line in convert_checkpoint(checkpoint, out, config):
-        Console().print(line, soft_wrap=True)
+        answer(line)
 
 
 def doctor() -> None:
@@ -310,5 +311,5 @@ def doctor() -> None:
 
     table = Table(show_header=False)
     for name, value in describe():
-        table.add_row(name, value)
-    Console().print(table)
+        table.add_row(name, printable(value))
+    plain_console(wraps=True).print(table)

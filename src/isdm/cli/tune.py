@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from isdm.cli import options
 from isdm.cli.stages import ConfigFile, Dataset, Encoder, EncoderWeights, Out, Seed, Settings, named_sets
 from isdm.config import SampleConfig, TuneConfig
+from isdm.progress import answer
 
 
 def register(app: typer.Typer) -> None:
@@ -66,4 +66,4 @@ def tune(
             sets[f"guidance-{scale}"] = generate.sample(sampling, model, real, folder)
     study = tuning.tune(resolved, real, sets, out).parent
     print_results(study)
-    Console().print(f"Report: {report(study)}", soft_wrap=True)
+    answer(f"Report: {report(study)}")
