@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from isdm.config import Compile
-from isdm.errors import ConfigError
+from isdm.errors import UsageError
 from isdm.memory import free_host_bytes, reuse_freed_memory
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -28,9 +28,9 @@ def _existing_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:1.") from None
+        raise UsageError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:1.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
+        raise UsageError(
             f"device = {name!r} but this machine has {torch.cuda.device_count()} CUDA devices; use auto."
         )
     return device

@@ -5,10 +5,11 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from isdm.cli import data, run, stages, tune
 from isdm.errors import IsdmError, UsageError
+from isdm.progress import plain_console
+from isdm.text import printable_lines
 from isdm.version import __version__
 
 app = typer.Typer(
@@ -60,6 +61,6 @@ def main() -> None:
 
 
 def _complain(message: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = plain_console(stderr=True)
     console.print("Error: ", style="bold red", end="")
-    console.print(message, markup=False)
+    console.print(printable_lines(message))

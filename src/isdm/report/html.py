@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from isdm.files import read_json, write_text
@@ -22,6 +21,7 @@ from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, c
 from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
 from isdm.report.latex import latex_table
+from isdm.report.pages import render
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import (
     CELL_COLUMNS,
@@ -38,9 +38,9 @@ from isdm.report.tables import (
     summary_table,
 )
 from isdm.report.verdict import basis, change, headline, verdicts
+from isdm.text import printable, spreadsheet_cell
 from isdm.version import __version__
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 Draw = Callable[..., Figure | None]
@@ -98,24 +98,19 @@ def report(
         "version": __version__,
     }
     path = folder / "index.html"
-    write_text(path, _environment().get_template("report.html.j2").render(page))
+    write_text(path, render("report.html.j2", page))
     return path
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _csv(table: pl.DataFrame) -> str:
     text = StringIO()
-    table.write_csv(text)
+    texts = [name for name, kind in table.schema.items() if kind == pl.String]
+    table.with_columns(pl.col(name).map_elements(_cell, pl.String) for name in texts).write_csv(text)
     return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    return spreadsheet_cell(printable(text))
 
 
 def _download(text: str) -> str:

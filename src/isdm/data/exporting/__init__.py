@@ -20,6 +20,7 @@ from isdm.data.exporting.pairs import Export, Item, named_pairs
 from isdm.errors import DataError, OutputError
 from isdm.files import remove_abandoned, sha256_of_json, write_text, written_aside
 from isdm.progress import say
+from isdm.text import spreadsheet_cell
 
 _COMPANIONS = """\
 Beside the format's own files, groups.csv names the group of each picture (what a split must not part; `isdm data
@@ -117,7 +118,7 @@ def _write_companions(folder: Path, about: str, notes: list[str], items: dict[Sp
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["name", "group", "split"])
-    writer.writerows([item.name, item.pair.group, split] for split, item in rows)
+    writer.writerows([spreadsheet_cell(item.name), spreadsheet_cell(item.pair.group), split] for split, item in rows)
     write_text(folder / "groups.csv", table.getvalue())
     lines = (
         json.dumps({**item.pair.metadata, "name": item.name, "split": split}, ensure_ascii=False)
