@@ -6,6 +6,7 @@ Pictures are embedded only from the study's own gallery folder.
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
 from isdm.report.latex import latex_table
 from isdm.report.pages import render
+from isdm.report.quality_figure import quality_figure
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import (
     CELL_COLUMNS,
@@ -75,6 +77,8 @@ def report(
     for name, text in downloads.items():
         write_text(folder / "tables" / name, text)
     heard = None if audit is None else read_json(audit)
+    audited = {name: read_json(path) for name, path in audits.items()}
+    class_names = [one["name"] for one in facts["classes"]]
     num_sets = len({name for name in results["synthetic_set"].to_list() if name})
     page = {
         "facts": facts,
@@ -86,9 +90,17 @@ def report(
         "classes": _classes(facts),
         "audit": None if heard is None else agreement(heard),
         "fidelity": None if heard is None or "fidelity" not in heard else _fidelity(heard, audit),
-        "qualities": _qualities({name: read_json(path) for name, path in audits.items()}),
+        "qualities": _qualities(audited),
         "gallery": _gallery(study / "gallery", dict(ordered_rows(summary))),
-        "figures": _figures(results, summary, comparisons, facts, folder / "figures"),
+        "figures": _figures(
+            {
+                "scaling": partial(scaling_figure, results, summary, comparisons),
+                "gains": partial(gains_figure, summary),
+                "class-pixels": partial(class_pixels_figure, facts["class_pixels"], class_names),
+                "quality": partial(quality_figure, audited),
+            },
+            folder / "figures",
+        ),
         "tables": _class_tables(summary),
         "measured": _measured(results),
         "downloads": {name: _download(text) for name, text in downloads.items()},
@@ -246,20 +258,8 @@ def _picture(folder: Path, name: str) -> str | None:
     return _data_uri("image/png", content) if content.startswith(_PNG_START) else None
 
 
-def _figures(
-    results: pl.DataFrame,
-    summary: pl.DataFrame,
-    comparisons: pl.DataFrame,
-    facts: Mapping[str, Any],
-    folder: Path,
-) -> dict[str, dict[str, str]]:
+def _figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, dict[str, str]]:
     """Save each figure as PNG and PDF; give its SVG variants (light or dark, wide or narrow) for the page."""
-    pixels, order = facts["class_pixels"], [one["name"] for one in facts["classes"]]
-    drawings: dict[str, Draw] = {
-        "scaling": lambda **how: scaling_figure(results, summary, comparisons, **how),
-        "gains": lambda **how: gains_figure(summary, **how),
-        "class-pixels": lambda **how: class_pixels_figure(pixels, order, **how),
-    }
     embedded = {}
     for name, draw in drawings.items():
         figure = draw()
