@@ -99,12 +99,7 @@ def main() -> None:
     of_images = {**of_masks, "compress_type": zlib.Z_RLE}
     ways = {
         "bare Pillow loop": lambda: bare_loop(source, place, {}, {}),
-        "bare loop, same PNG settings": lambda: bare_loop(
-            source,
-            place,
-            {"compress_level": COMPRESSION, "compress_type": zlib.Z_RLE},
-            {"compress_level": COMPRESSION},
-        ),
+        "bare loop, same PNG settings": lambda: bare_loop(source, place, of_images, of_masks),
         "import": lambda: imported(source, place, near_duplicates=False),
         "import and near-duplicates": lambda: imported(source, place, near_duplicates=True),
     }
