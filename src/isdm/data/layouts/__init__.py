@@ -5,7 +5,8 @@ A layout module has
     recognises(source) -> bool     cheap and certain: by folders and file names, without decoding images
     read(source, config) -> Source names files and says how their masks become class ids; decodes no image
 
-and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source.
+and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source. Code outside this
+package adds a layout of its own with `register`.
 """
 
 import os
@@ -22,9 +23,34 @@ from isdm.data.listing import led_out
 from isdm.errors import DataError, UsageError
 
 
-@cache
+_registered: dict[str, ModuleType] = {}
+
+
+def register(name: str, layout: ModuleType) -> None:
+    """Make a layout known under `name` until the process ends, as `--layout` and `layout` take it.
+
+    Args:
+        name: lower case with hyphens, such as `defect-list`; the name of another layout is no choice.
+        layout: a module with `recognises` and `read`, see above.
+
+    Raises:
+        ConfigError: another layout has that name, or the module lacks one of the two functions.
+    """
+    lacking = [function for function in ("recognises", "read") if not callable(getattr(layout, function, None))]
+    if lacking:
+        raise ConfigError(f"layout {name!r}: {layout.__name__} lacks {' and '.join(lacking)}; define them there.")
+    if name == "auto" or layouts().get(name, layout) is not layout:
+        raise ConfigError(f"layout {name!r} is there already; choose another name.")
+    _registered[name] = layout
+
+
 def layouts() -> dict[str, ModuleType]:
-    """Every layout's module by the layout's name, in the order of the names."""
+    """Every layout's module by the layout's name, in the order of the names; then those that were registered."""
+    return {**_own_layouts(), **_registered}
+
+
+@cache
+def _own_layouts() -> dict[str, ModuleType]:
     modules = {info.name: import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)}
     return {name.replace("_", "-"): module for name, module in sorted(modules.items()) if hasattr(module, "read")}
 
