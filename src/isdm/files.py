@@ -20,6 +20,8 @@ import yaml
 from isdm.errors import DataError
 
 ASIDE_MARK = ".aside-"
+LOCK_NAME = ".isdm-lock"
+"""In a folder that a run holds (`isdm.locking`)."""
 _OWN_MARK = f"{ASIDE_MARK}{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]}-"
 _LONGEST_TAIL_BYTES = 200
 """Of the 255 that file systems allow a name; the rest is for the mark, the host and the process."""
@@ -119,9 +121,32 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` produce the file (a library's own save function), atomically."""
+    """Let `write` produce the file (a library's own save function), atomically.
+
+    Raises:
+        OSError: the system does not take what is written, in whatever words the library says so.
+    """
     with written_aside(path) as aside:
-        write(aside)
+        try:
+            write(aside)
+        except Exception as error:
+            if not isinstance(error, OSError):
+                _raise_if_nothing_can_be_written(aside, path)
+            raise
+
+
+_PROBE_BYTES = 2**20
+
+
+def _raise_if_nothing_can_be_written(aside: Path, path: Path) -> None:
+    """Find out whether a failed file could have been longer: libraries hide a full disk behind their own errors."""
+    try:
+        with aside.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as reason:
+        raise OSError(reason.errno, reason.strerror, str(path)) from None
 
 
 def copy_file(source: Path, path: Path) -> None:

@@ -283,6 +283,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 on_step=on_step,
             )
             self._say_once_if_over_budget(conditions)
+            refuse_no_numbers(images, indices[start:stop])
             return images
 
         return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
@@ -372,6 +373,20 @@ def check_instances(
         raise ModelError("This model was trained without instance maps; leave instances out.")
     if instances is not None and instances.shape != masks.shape:
         raise ModelError(f"Instance maps of shape {instances.shape} do not fit masks of shape {masks.shape}.")
+
+
+def refuse_no_numbers(images: Tensor, indices: Sequence[int]) -> None:
+    """Refuse painted images (N, C, H, W) of the samples `indices` that hold NaN: better none than a black one.
+
+    Raises:
+        ModelError: naming the first such sample.
+    """
+    broken = images.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if broken:
+        raise ModelError(
+            f"Sample {indices[broken[0]]} holds values that are no numbers: the model's weights are broken, or they "
+            f"overflow in its arithmetic. Sample with --set precision=float32, or train the model again."
+        )
 
 
 def warn_of_useless_guidance(info: ModelInfo, guidance_scale: float) -> None:

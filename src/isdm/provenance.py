@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isdm.errors import IsdmError, OutputError
-from isdm.files import ASIDE_MARK, read_json, remove_abandoned, write_json
+from isdm.files import ASIDE_MARK, LOCK_NAME, read_json, remove_abandoned, write_json
 from isdm.version import __version__
 
 FILE_NAME = "provenance.json"
@@ -108,7 +108,7 @@ def check(
         raise OutputError(f"{folder} is a file; give a folder that does not exist yet.")
     old = read(folder)
     if old is None:
-        if folder.is_dir() and any(not entry.name.startswith(ASIDE_MARK) for entry in folder.iterdir()):
+        if folder.is_dir() and any(not entry.name.startswith((ASIDE_MARK, LOCK_NAME)) for entry in folder.iterdir()):
             raise OutputError(f"{folder} holds something that isdm did not make; give a new or empty folder.")
         return
     if old.stage != stage:

@@ -22,6 +22,7 @@ from isdm.evaluation.leaks import check_origin, refuse_or_warn
 from isdm.evaluation.rows import subset
 from isdm.evaluation.study import evaluate
 from isdm.files import copy_file, write_json
+from isdm.locking import one_at_a_time
 from isdm.progress import progress, say
 from isdm.training.segmentation import LabelledImages, MixedImages, train_segmenter
 
@@ -56,6 +57,7 @@ class _Data:
     trained_on: Mapping[str, int]
 
 
+@one_at_a_time()
 def tune(
     config: TuneConfig, dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset], out: Path
 ) -> Path:

@@ -24,6 +24,7 @@ from isdm.data.describing_text import area_text, class_choice, share_text
 from isdm.data.image_files import write_png
 from isdm.errors import OutputError
 from isdm.files import remove_abandoned, write_json, write_text, written_aside
+from isdm.locking import beside, locked
 from isdm.progress import say
 from isdm.report.contact_sheet import ShownPair, contact_sheet, draw_pairs, shown_classes
 from isdm.report.dataset_figures import (
@@ -69,7 +70,7 @@ def describe_dataset(dataset: SegmentationDataset, out: Path) -> Statistics:
         say(f"{out} already describes this dataset.")
         return statistics
     remove_abandoned(out)
-    with written_aside(out) as aside:
+    with locked(beside(out)), written_aside(out) as aside:
         provenance.begin(aside, STAGE, {}, inputs)
         write_description(dataset, statistics, aside)
         provenance.finish(aside, {}, watch.seconds)

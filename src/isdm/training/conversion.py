@@ -13,6 +13,7 @@ from isdm.data.dataset import SegmentationClass
 from isdm.data.layouts.source import class_colours
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file
+from isdm.locking import one_at_a_time
 from isdm.models.model_files import check_fit
 from isdm.models.published import PUBLISHED_DEFAULTS, StateDict, load_published_state, renamed, unet_options
 from isdm.models.unet import SemanticUNet
@@ -25,6 +26,7 @@ KNOWN_DROP_RATE = 0.0
 ASSUMED = PUBLISHED_DEFAULTS | {"no_instance": True}
 
 
+@one_at_a_time()
 def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list[str]:
     """Convert a published state dict; returns lines that say what was read and what was assumed.
 

@@ -19,6 +19,7 @@ from isdm.data.exporting import coco, isdm, mmseg, ultralytics, voc
 from isdm.data.exporting.pairs import Export, Item, named_pairs
 from isdm.errors import DataError, OutputError
 from isdm.files import remove_abandoned, sha256_of_json, write_text, written_aside
+from isdm.locking import beside, locked
 from isdm.progress import say
 from isdm.text import spreadsheet_cell
 
@@ -76,7 +77,7 @@ def export_dataset(config: ExportConfig, out: Path) -> None:
     counts = {split: len(of_split) for split, of_split in items.items()}
     info = replace(dataset.info, name=out.resolve().name, split=_own_split(dataset) | counts)
     remove_abandoned(out)
-    with written_aside(out) as aside:
+    with locked(beside(out)), written_aside(out) as aside:
         provenance.begin(aside, "data export", config.plain(), inputs)
         notes = chosen.write(Export(dataset, info, items), aside)
         renamed = sum(item.name != item.pair.stem for of_split in items.values() for item in of_split)
