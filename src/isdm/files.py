@@ -139,7 +139,7 @@ def copy_file(source: Path, path: Path) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a file that is missing or not JSON is a `DataError` that names it."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
     except (ValueError, RecursionError, OSError) as error:  # no JSON or UTF-8, too deep, 5,000 digits, no right
