@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from isdm.errors import DataError
-from isdm.report.tables import RESULT_COLUMNS
 from isdm.provenance import FORMAT_VERSION, check_format_version
+from isdm.report.tables import RESULT_COLUMNS
 from isdm.yaml_text import YamlTextError, parse_yaml
 
 
