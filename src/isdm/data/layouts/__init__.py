@@ -5,8 +5,8 @@ A layout module has
     recognises(source) -> bool     cheap and certain: by folders and file names, without decoding images
     read(source, config) -> Source names files and says how their masks become class ids; decodes no image
 
-and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source. Code outside this
-package adds a layout of its own with `register`.
+and perhaps `GENERIC = True`, when it should be asked only where no other layout recognises the source. Code outside
+this package adds a layout of its own with `register`.
 """
 
 import os
@@ -21,7 +21,6 @@ from isdm.config import DataConfig
 from isdm.data.layouts.source import Source
 from isdm.data.listing import led_out
 from isdm.errors import ConfigError, DataError
-
 
 _registered: dict[str, ModuleType] = {}
 
