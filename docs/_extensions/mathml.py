@@ -3,30 +3,28 @@
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util.logging import getLogger
 
 logger = getLogger(__name__)
 
 
-def drawn(node: nodes.Node, *, as_block: bool) -> str:
-    """MathML of a node; what cannot be read is a warning that names the page, and stays as it is written."""
-    try:
-        return str(tex2mathml(node.astext(), as_block=as_block))
-    except MathError as error:
-        logger.warning("equation: %s", error, location=node)
-        return f"<code>{node.astext()}</code>"
+def drawn(node: nodes.Node, *, display: str) -> str:
+    """MathML of a node; a command that the converter does not know is a warning that names the page."""
+    made = str(convert(node.astext(), display=display))
+    if "\\" in made:
+        logger.warning("equation with an unknown command: %s", node.astext(), location=node)
+    return made
 
 
 def _inline(translator: Any, node: nodes.math) -> None:
-    translator.body.append(drawn(node, as_block=False))
+    translator.body.append(drawn(node, display="inline"))
     raise nodes.SkipNode
 
 
 def _block(translator: Any, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="equation">{drawn(node, as_block=True)}</div>')
+    translator.body.append(f'<div class="equation">{drawn(node, display="block")}</div>')
     raise nodes.SkipNode
 
 

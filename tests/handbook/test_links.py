@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import isdm
 from handbook_pages import DOCS, PAGES, ROOT, anchors, inline_code, links, resolved
 
 IN_REPOSITORY = re.compile(r"(src|docs|tests|benchmarks|examples)/[\w./-]+\.\w+")
@@ -42,3 +43,11 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = (DOCS / "_extensions" / "navigation.py").read_text("utf-8")
     for page in DOCS.glob("*.md"):
         assert page.stem == "index" or f'"{page.stem}"' in listed, page
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    described = (DOCS / "reference" / "python.rst").read_text("utf-8")
+    for name in set(isdm.__all__) - {"__version__"}:
+        home = getattr(isdm, name)
+        module = "isdm.report.html" if name == "report" else home.__module__
+        assert f"{module}.{name}" in described or f"automodule:: {module}" in described, name
