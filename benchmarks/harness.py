@@ -19,12 +19,18 @@ RESULTS = Path(__file__).parent / "results"
 Ways = Mapping[str, Callable[[], object]]
 
 
-def alternate(ways: Ways, rounds: int, warmup: int = 2) -> dict[str, list[float]]:
-    """Seconds of every way in every round. The ways run in turn, so that a slow spell meets them all alike."""
+def alternate(
+    ways: Ways, rounds: int, warmup: int = 2, before: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of every way in every round. The ways run in turn, so that a slow spell meets them all alike.
+
+    `before` is called before each of them, untimed.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for index in range(warmup + rounds):
         in_order = list(ways.items())
         for name, way in in_order if index % 2 == 0 else reversed(in_order):
+            before()
             _finish_device_work()
             start = time.perf_counter()
             way()

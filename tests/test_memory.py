@@ -10,7 +10,7 @@ import torch
 
 from isdm.errors import DataError
 from isdm.hardware import free_memory_bytes
-from isdm.memory import array_on_disk, free_host_bytes
+from isdm.memory import RowsOnDisk, array_on_disk, free_host_bytes
 
 MIB = 2**20
 
@@ -109,3 +109,35 @@ def test_a_full_disk_is_found_before_it_is_filled(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(DataError, match=r"8192\.0 GiB do not fit into .* set TMPDIR to a folder with more space"):
         array_on_disk((2**43,), np.uint8)
+
+
+def test_rows_on_disk_are_read_and_written_by_number_and_never_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    values = np.arange(60, dtype=np.uint16).reshape(5, 3, 4) * 1000
+    rows = RowsOnDisk(5, (3, 4), np.uint16)
+    rows.write(0, values[:2])
+    rows.write(3, values[3:].astype(np.int64)[:, ::1])
+    expected = values.copy()
+    expected[2] = 0
+    np.testing.assert_array_equal(rows[0:99], expected)
+    np.testing.assert_array_equal(rows[1:4], expected[1:4])
+    np.testing.assert_array_equal(rows[np.array([4, 0, 4])], expected[[4, 0, 4]])
+    assert rows[2:2].shape == (0, 3, 4)
+    assert (len(rows), rows.shape) == (5, (5, 3, 4))
+    assert list(tmp_path.iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+
+
+def test_rows_in_a_named_file_are_there_again(tmp_path: Path) -> None:
+    RowsOnDisk(4, (2,), np.uint8, tmp_path / "rows").write(1, np.array([[7, 8]], np.uint8))
+    np.testing.assert_array_equal(
+        RowsOnDisk(4, (2,), np.uint8, tmp_path / "rows")[:], [[0, 0], [7, 8], [0, 0], [0, 0]]
+    )
+
+
+def test_rows_that_no_disk_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"GiB do not fit into .*set TMPDIR"):
+        RowsOnDisk(2**33, (1024,), np.uint8, tmp_path / "rows")
+    assert (tmp_path / "rows").stat().st_blocks == 0, "the disk is not filled to see whether it suffices"

@@ -6,6 +6,7 @@ one under the final name, never a part of one.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -19,6 +20,8 @@ import yaml
 from isdm.errors import DataError
 
 ASIDE_MARK = ".aside-"
+LOCK_NAME = ".isdm-lock"
+"""In a folder that a run holds (`isdm.locking`)."""
 _OWN_MARK = f"{ASIDE_MARK}{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]}-"
 _LONGEST_TAIL_BYTES = 200
 """Of the 255 that file systems allow a name; the rest is for the mark, the host and the process."""
@@ -118,9 +121,32 @@ def write_yaml(path: Path, value: Any) -> None:
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` produce the file (a library's own save function), atomically."""
+    """Let `write` produce the file (a library's own save function), atomically.
+
+    Raises:
+        OSError: the system does not take what is written, in whatever words the library says so.
+    """
     with written_aside(path) as aside:
-        write(aside)
+        try:
+            write(aside)
+        except Exception as error:
+            if not isinstance(error, OSError):
+                _raise_if_nothing_can_be_written(aside, path)
+            raise
+
+
+_PROBE_BYTES = 2**20
+
+
+def _raise_if_nothing_can_be_written(aside: Path, path: Path) -> None:
+    """Find out whether a failed file could have been longer: libraries hide a full disk behind their own errors."""
+    try:
+        with aside.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as reason:
+        raise OSError(reason.errno, reason.strerror, str(path)) from None
 
 
 def copy_file(source: Path, path: Path) -> None:
@@ -139,11 +165,35 @@ def copy_file(source: Path, path: Path) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a file that is missing or not JSON is a `DataError` that names it."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise DataError(f"{path} is no file; put the file itself there.")
+        return _sound_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
     except (ValueError, RecursionError, OSError) as error:  # no JSON or UTF-8, too deep, 5,000 digits, no right
         raise DataError(f"{path} is not valid JSON ({error}). Restore it or make the folder anew.") from None
+
+
+def _sound_json(content: bytes) -> Any:
+    """A JSON value that can also be written again: no NaN or infinity, no half of a surrogate pair.
+
+    Raises:
+        ValueError, RecursionError: it is not such a value.
+    """
+    text = content.decode("utf-8")
+    value = json.loads(text, parse_constant=_refused_number, parse_float=_finite)
+    if "\\ud" in text or "\\uD" in text:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _refused_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refused_number(text)
 
 
 def append_json_line(path: Path, value: Any) -> None:
@@ -185,7 +235,7 @@ def read_json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> list[Any]
         if number == len(lines) and tolerate_cut_tail:
             continue  # no newline at its end: the append was cut
         try:
-            values.append(json.loads(line))
+            values.append(_sound_json(line))
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is not valid JSON ({error}). Mend or remove it.") from None
     return values

@@ -8,22 +8,29 @@ import torch
 from torch import nn
 
 from isdm.config import Compile
-from isdm.errors import ConfigError
-from isdm.memory import free_host_bytes
+from isdm.errors import UsageError
+from isdm.memory import free_host_bytes, reuse_freed_memory
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there, and set this process up for it."""
+    device = _existing_device(name)
+    if device.type == "cpu":
+        reuse_freed_memory()
+    return device
+
+
+def _existing_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:1.") from None
+        raise UsageError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:1.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
+        raise UsageError(
             f"device = {name!r} but this machine has {torch.cuda.device_count()} CUDA devices; use auto."
         )
     return device

@@ -1,10 +1,14 @@
-"""Memory of this machine: how much is free, and arrays on disk for what does not fit. Nothing here needs torch."""
+"""Memory of this machine: how much is free, and arrays and rows on disk for what does not fit. No torch needed."""
 
+import ctypes
+import errno
 import os
+import platform
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -12,6 +16,27 @@ from numpy.typing import DTypeLike, NDArray
 from isdm.errors import DataError
 
 GIB = 2**30
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3), from glibc's malloc.h."""
+
+
+def reuse_freed_memory() -> None:
+    """Let the C library keep what is freed for the next allocation, instead of handing it back to the system.
+
+    Every step of a network on the CPU frees large arrays and takes as many again; each time the system would clear
+    fresh pages for them (docs/decisions/freed-memory.md). Only glibc works so, elsewhere nothing is done. The process
+    holds the memory of its largest step until it ends.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        allow_freed_memory(mapped_apart_from=GIB, kept_up_to=2 * GIB - 1)
+
+
+def allow_freed_memory(*, mapped_apart_from: int, kept_up_to: int) -> None:
+    """Set from how many bytes on glibc maps an allocation apart, and how many it may keep after they are freed."""
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, mapped_apart_from)
+    libc.mallopt(_M_TRIM_THRESHOLD, kept_up_to)
 
 
 def free_host_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -52,6 +77,68 @@ def _left_in_control_groups(proc: Path, cgroups: Path) -> Iterator[int]:
                 break
 
 
+class RowsOnDisk:
+    """Rows (N, ...) of one form in a file, read and written piece by piece from any thread.
+
+    A mapped array would count as this process's memory as far as it was ever touched; this never does.
+
+    Args:
+        count: number of rows; those that were never written are zero.
+        row_shape: form of a row.
+        dtype: type of its values.
+        path: a file that stays, with the rows that it has; without one, a temporary file.
+    """
+
+    def __init__(self, count: int, row_shape: tuple[int, ...], dtype: DTypeLike, path: Path | None = None) -> None:
+        self.shape = (count, *row_shape)
+        self.dtype = np.dtype(dtype)
+        self._row_bytes = int(np.prod(row_shape, dtype=np.int64)) * self.dtype.itemsize
+        if path is not None:
+            path.touch()
+        with tempfile.TemporaryFile() if path is None else path.open("r+b") as file:
+            _reserve(file, count * self._row_bytes)
+            self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.integer]) -> NDArray[Any]:
+        """A copy of some rows, by a slice without steps or by their numbers."""
+        if isinstance(rows, slice):
+            start, end, step = rows.indices(len(self))
+            assert step == 1, "rows lie one behind the other"
+            found = np.empty((max(end - start, 0), *self.shape[1:]), self.dtype)
+            self._read_into(found, start)
+            return found
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for place, row in enumerate(rows.tolist()):
+            self._read_into(found[place], row)
+        return found
+
+    def write(self, start: int, rows: NDArray[Any]) -> None:
+        """Put `rows` (M, ...) in the place of those from `start` on."""
+        assert rows.shape[1:] == self.shape[1:], f"rows of {rows.shape[1:]} among rows of {self.shape[1:]}"
+        assert 0 <= start <= len(self) - len(rows), f"rows {start} to {start + len(rows)} of {len(self)}"
+        left = np.ascontiguousarray(rows, self.dtype).reshape(-1).view(np.uint8).data
+        at = start * self._row_bytes
+        while left:
+            written = os.pwrite(self._descriptor, left, at)
+            left, at = left[written:], at + written
+
+    def flush(self) -> None:
+        """Make what was written durable."""
+        os.fsync(self._descriptor)
+
+    def _read_into(self, found: NDArray[Any], start: int) -> None:
+        left = found.reshape(-1).view(np.uint8).data
+        at = start * self._row_bytes
+        while left:
+            count = os.preadv(self._descriptor, [left], at)
+            assert count, f"row {at // self._row_bytes} of {len(self)} is beyond the file's end"
+            left, at = left[count:], at + count
+
+
 def array_on_disk(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array to be filled, in a temporary file that vanishes with it, however the process ends.
 
@@ -60,11 +147,28 @@ def array_on_disk(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """
     num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     with tempfile.TemporaryFile() as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, num_bytes)  # a full disk is found here, not while filling it
-        except OSError as error:
-            raise DataError(
-                f"{num_bytes / GIB:.1f} GiB do not fit into {tempfile.gettempdir()} ({error.strerror}); set TMPDIR "
-                f"to a folder with more space."
-            ) from None
+        _reserve(file, num_bytes)
         return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def _reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Make a file at least so long; a full disk is found here, not while filling it."""
+    more = num_bytes - os.fstat(file.fileno()).st_size
+    if more <= 0:
+        return
+    disk = os.fstatvfs(file.fileno())
+    if more > disk.f_bavail * disk.f_frsize:  # asked first: to try would fill the disk before it fails
+        raise _no_space(file, num_bytes, os.strerror(errno.ENOSPC))
+    try:
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
+    except OSError as error:
+        raise _no_space(file, num_bytes, str(error.strerror)) from None
+
+
+def _no_space(file: IO[bytes], num_bytes: int, why: str) -> DataError:
+    size, place = f"{num_bytes / GIB:.1f} GiB", _place_of(file)
+    return DataError(f"{size} do not fit into {place} ({why}); set TMPDIR to a folder with more space.")
+
+
+def _place_of(file: IO[bytes]) -> str:
+    return str(Path(file.name).parent) if isinstance(file.name, str) else tempfile.gettempdir()

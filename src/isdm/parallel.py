@@ -4,7 +4,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,3 +38,13 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
             yield waiting.popleft().result()
     finally:
         threads.shutdown(cancel_futures=True)
+
+
+def without_blas_threads() -> AbstractContextManager[Any]:
+    """Keep NumPy's matrix products in the thread that asks for them, as long as this is entered.
+
+    To be used around `in_threads`: threads of both kinds wait for one another on the same cores, and a product of a
+    few milliseconds then takes a hundred.
+    """
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits

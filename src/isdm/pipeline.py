@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isdm.config import NoiseScheduleName, Prediction, Sampler, Timesteps
-from isdm.data.dataset import SegmentationClass
+from isdm.data.dataset import KINDS, SegmentationClass, read_classes
 from isdm.data.image_files import ImageArray
 from isdm.data.semantic_map import semantic_map
 from isdm.data.transforms import from_model_range, to_model_range
@@ -24,17 +24,20 @@ from isdm.diffusion.guidance import Denoiser
 from isdm.diffusion.samplers import Known, sample_images, sampling_schedule
 from isdm.diffusion.schedule import named_betas
 from isdm.errors import ModelError
-from isdm.files import read_json, write_json
+from isdm.files import write_json
 from isdm.hardware import free_memory_bytes, select_memory_format
+from isdm.models.model_files import check_scheduler, check_unet, read_settings
 from isdm.models.spade import Conditions
 from isdm.models.unet import SemanticUNet
 from isdm.progress import say
+from isdm.provenance import check_format_version
 
 FORMAT_VERSION = 1
 
 BETA_SCHEDULES: dict[NoiseScheduleName, str] = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 PREDICTION_TYPES: dict[Prediction, str] = {"eps": "epsilon", "v": "v_prediction"}
 """Our names and those of diffusers, in which the model folder keeps them."""
+_LOCAL_AND_PLAIN = {"low_cpu_mem_usage": False, "use_safetensors": True, "local_files_only": True}
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,12 @@ class ModelInfo:
             raise ModelError(
                 f"{folder} is not a model folder (it needs isdm.json and unet/); make one with `isdm train`."
             )
-        values = read_json(folder / "isdm.json")
-        version = values.get("format_version")
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise ModelError(
-                f"{folder}/isdm.json has format version {version}; this isdm reads up to {FORMAT_VERSION}."
-            )
+        values = read_settings(folder, "isdm.json")
+        check_format_version(values, folder / "isdm.json", FORMAT_VERSION, ModelError)
         try:
-            classes = tuple(
-                SegmentationClass(int(entry["id"]), str(entry["name"]), tuple(entry["colour"]))
-                for entry in values["classes"]
-            )
+            classes = read_classes(values["classes"])
             height, width = values["image_size"]
-            return ModelInfo(
+            info = ModelInfo(
                 classes,
                 int(values["channels"]),
                 (int(height), int(width)),
@@ -91,8 +87,18 @@ class ModelInfo:
                 dict(values["trained_on"]),
                 bool(values.get("instances", False)),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{folder}/isdm.json lacks or misstates {error}; train the model again.") from None
+        if (
+            (info.channels, info.bit_depth) not in KINDS
+            or not min(info.image_size) > 0
+            or not 0 <= info.drop_rate <= 1
+        ):
+            raise ModelError(
+                f"{folder}/isdm.json speaks of images of {info.image_size}, {info.channels} channels and "
+                f"{info.bit_depth} bits, drop rate {info.drop_rate}: isdm trains no such model; train it again."
+            )
+        return info
 
 
 def training_scheduler(
@@ -155,24 +161,31 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> Self:
-        """Load a model folder.
+        """Load a model folder; no code in it is ever run, and nothing is fetched.
 
         Raises:
             ModelError: when the folder is not a model, or its files are damaged.
         """
         path = Path(folder)
         info = ModelInfo.read(path)
+        check_unet(path)
+        settings = check_scheduler(path)
         try:
-            unet = SemanticUNet.from_pretrained(path / "unet", low_cpu_mem_usage=False, **options)
-            scheduler = DDPMScheduler.from_pretrained(path / "scheduler")
-        except (OSError, ValueError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+            unet = SemanticUNet.from_pretrained(path / "unet", **_LOCAL_AND_PLAIN, **options)
+            scheduler = DDPMScheduler.from_config(settings)
+        except (OSError, ValueError, RuntimeError, TypeError, NotImplementedError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ModelError(f"{path} cannot be loaded ({reason}); train the model again.") from None
         trained_process(scheduler)  # refuses here what could only be sampled wrongly
         if unet.config.num_classes != info.num_map_channels:
             raise ModelError(
                 f"{path}: the network reads maps of {unet.config.num_classes} channels but isdm.json speaks of "
                 f"{info.num_map_channels}; train the model again."
+            )
+        if unet.config.in_channels != info.channels:
+            raise ModelError(
+                f"{path}: the network paints {unet.config.in_channels} channels but isdm.json speaks of "
+                f"{info.channels}; train the model again."
             )
         pipeline = cls(unet, scheduler)
         pipeline.info = info
@@ -276,6 +289,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 on_step=on_step,
             )
             self._say_once_if_over_budget(conditions)
+            refuse_no_numbers(images, indices[start:stop])
             return images
 
         return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
@@ -365,6 +379,20 @@ def check_instances(
         raise ModelError("This model was trained without instance maps; leave instances out.")
     if instances is not None and instances.shape != masks.shape:
         raise ModelError(f"Instance maps of shape {instances.shape} do not fit masks of shape {masks.shape}.")
+
+
+def refuse_no_numbers(images: Tensor, indices: Sequence[int]) -> None:
+    """Refuse painted images (N, C, H, W) of the samples `indices` that hold NaN: better none than a black one.
+
+    Raises:
+        ModelError: naming the first such sample.
+    """
+    broken = images.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if broken:
+        raise ModelError(
+            f"Sample {indices[broken[0]]} holds values that are no numbers: the model's weights are broken, or they "
+            f"overflow in its arithmetic. Sample with --set precision=float32, or train the model again."
+        )
 
 
 def warn_of_useless_guidance(info: ModelInfo, guidance_scale: float) -> None:

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from isdm.text import printable, printable_lines
+
 _PLAIN_INTERVAL_SECONDS = 15.0
 
 Item = TypeVar("Item")
@@ -41,7 +43,7 @@ class _Bar:
         self._progress, self._task_id = progress, task_id
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        self._progress.update(self._task_id, advance=count, note=note)  # type: ignore[arg-type]
+        self._progress.update(self._task_id, advance=count, note=printable(note))  # type: ignore[arg-type]
 
 
 class _Silence:
@@ -67,7 +69,7 @@ class _PlainLines:
             f"{self._description}: {self._done}/{self._total} {self._unit}, {format_rate(rate)}/s, "
             f"{format_seconds(left)} left"
         )
-        print(f"{line}  {note}".rstrip(), file=sys.stderr, flush=True)
+        print(f"{line}  {printable(note)}".rstrip(), file=sys.stderr, flush=True)
 
 
 def _speaks() -> bool:
@@ -86,12 +88,12 @@ def progress(description: str, *, total: int, done: int = 0, unit: str = "steps"
         yield _PlainLines(description, total, done, unit)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         _RateColumn(unit),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console) as bars:
         yield _Bar(bars, bars.add_task(description, total=total, completed=done, note=""))
@@ -106,10 +108,23 @@ def track(items: Iterable[Item], description: str, *, total: int, unit: str = "i
 
 
 def say(message: str) -> None:
-    """Print one line of explanation beside the progress (standard error)."""
+    """Print one line of explanation beside the progress (standard error).
+
+    Names in it may be a stranger's: nothing is taken for markup, and a terminal sees no control character.
+    """
     if not _speaks():
         return
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    plain_console(stderr=True).print(printable_lines(message))
+
+
+def answer(message: str, style: str = "") -> None:
+    """Print a line of a command's result (standard output), harmless like that of `say`."""
+    plain_console().print(printable_lines(message), style=style)
+
+
+def plain_console(*, stderr: bool = False, wraps: bool = False) -> Console:
+    """A console that shows text as it is: no markup, no emoji codes, no colours of its own."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=not wraps)
 
 
 def format_rate(rate: float) -> str:

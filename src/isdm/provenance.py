@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from isdm.errors import OutputError
-from isdm.files import ASIDE_MARK, read_json, remove_abandoned, write_json
+from isdm.errors import IsdmError, OutputError
+from isdm.files import ASIDE_MARK, LOCK_NAME, read_json, remove_abandoned, write_json
 from isdm.version import __version__
 
 FILE_NAME = "provenance.json"
+FORMAT_VERSION = 1
+"""Of the whole folder that a stage writes; raised when an older isdm would read it wrongly."""
 
 State = Literal["new", "unfinished", "finished"]
 
@@ -29,6 +31,7 @@ class Provenance:
     finished: bool = False
     seconds: float = 0.0
     isdm_version: str = __version__
+    format_version: int = FORMAT_VERSION
 
     def write(self, folder: Path) -> None:
         """Write the record into `folder`."""
@@ -43,8 +46,27 @@ def read(folder: Path) -> Provenance | None:
     values = read_json(path)
     if not isinstance(values, dict) or not {"stage", "config", "inputs"} <= values.keys():
         raise OutputError(f"{path} is not a record of isdm; give a new or empty folder.")
+    check_format_version(values, path, FORMAT_VERSION, OutputError)
+    if not all(isinstance(values[key], dict) for key in ("config", "inputs")):
+        raise OutputError(f"{path} misstates config or inputs; give a new or empty folder.")
     known = {key: values[key] for key in Provenance.__dataclass_fields__ if key in values}
     return Provenance(**known)
+
+
+def check_format_version(values: Mapping[str, Any], path: Path, newest: int, error: type[IsdmError]) -> None:
+    """Refuse what a newer isdm wrote into `path`; what says nothing of its format is of the first one.
+
+    Raises:
+        IsdmError: as `error`, naming the version, the newest that can be read, and the remedy.
+    """
+    version = values.get("format_version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise error(f"{path} has format version {version!r}, which no isdm writes; make the folder anew.")
+    if version > newest:
+        raise error(
+            f"{path} has format version {version}, of a newer isdm; this one, {__version__}, reads up to {newest}. "
+            f"Install a newer isdm."
+        )
 
 
 def begin(
@@ -86,7 +108,7 @@ def check(
         raise OutputError(f"{folder} is a file; give a folder that does not exist yet.")
     old = read(folder)
     if old is None:
-        if folder.is_dir() and any(not entry.name.startswith(ASIDE_MARK) for entry in folder.iterdir()):
+        if folder.is_dir() and any(not entry.name.startswith((ASIDE_MARK, LOCK_NAME)) for entry in folder.iterdir()):
             raise OutputError(f"{folder} holds something that isdm did not make; give a new or empty folder.")
         return
     if old.stage != stage:

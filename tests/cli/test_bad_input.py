@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong: exit code 1, a few lines that name it, no traceback, nothing half-written."""
+"""Whatever a user gets wrong: exit code 1 or 2, a few lines that name it, no traceback, nothing half-written."""
 
 import subprocess
 import sys
@@ -155,16 +155,31 @@ def test_training_on_a_folder_that_is_no_dataset(isdm: Isdm, tmp_path: Path) -> 
         (("--size", "big"), ("size = 'big'", "write 256 or HEIGHTxWIDTH")),
         (("--size", "0"), ("size", "0", "greater than 0")),
         (("--test", "-1"), ("test", "-1")),
-        (("--test", "6"), ("test = 6", "leave no training image of 6; lower them")),
         (("--fit", "squash"), ("fit = 'squash'", "'crop'")),
         (("--layout", "coconut"), ("layout = 'coconut'", "magnetic-tile")),
-        (("--classes", "crak"), ("'crak' is unknown", "crack, fray")),
+        (("--recipe", "pears"), ("recipe = 'pears'", "lemons-blemish")),
         (("--merge", "defect"), ("merge.defect", "at least 1 item")),
         (("--group-by", "("), ("'('", "not a regular expression")),
+        (("--group-by", "a", "--groups", "g.csv"), ("exclude one another",)),
+    ],
+)
+def test_import_options_that_are_wrong_by_themselves(
+    isdm: Isdm, source: Path, tmp_path: Path, options: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    before = files_below(tmp_path)
+    assert_mendable(isdm("data", "import", "photos", "out", *options), *named, code=2)
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--test", "6"), ("test = 6", "leave no training image of 6; lower them")),
+        (("--classes", "crak"), ("'crak' is unknown", "crack, fray")),
         (("--group-by", "lemon"), ("'lemon' does not match 'tile0'", "every name must match")),
     ],
 )
-def test_import_options_out_of_range(
+def test_import_options_that_do_not_fit_the_data(
     isdm: Isdm, source: Path, tmp_path: Path, options: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     before = files_below(tmp_path)
@@ -176,19 +191,34 @@ def test_import_options_out_of_range(
     ("options", "named"),
     [
         (("--preset", "large"), ("preset 'large' is unknown", "base, paper, small, tiny")),
+        (("--preset", "../presets/tiny"), ("is unknown", "base, paper, small, tiny")),
         (("--steps", "0"), ("steps = 0", "greater than or equal to 1")),
         (("--max-time", "soon"), ("max_time = 'soon'", "write 90s, 45m or 2h")),
         (("--drop-rate", "2"), ("drop_rate = 2.0", "less than or equal to 1")),
         (("--set", "unet.base_chanels=64"), ("'unet.base_chanels'", "did you mean 'base_channels'")),
         (("--set", "learning_rate"), ("--set 'learning_rate'", "key=value")),
-        (("--config", "nowhere.yaml"), ("nowhere.yaml does not exist",)),
+        (("--set", "stop_on_copying=true"), ("needs held-out",)),
     ],
 )
-def test_training_options_out_of_range(
+def test_training_options_that_are_wrong(
     isdm: Isdm, tmp_path: Path, options: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
-    assert_mendable(isdm("train", "tiles", "--out", "model", *options), *named)
+    assert_mendable(isdm("train", "tiles", "--out", "model", *options), *named, code=2)
     assert files_below(tmp_path) == set()
+
+
+def test_a_missing_file_of_options(isdm: Isdm) -> None:
+    assert_mendable(
+        isdm("train", "tiles", "--out", "model", "--config", "nowhere.yaml"), "nowhere.yaml does not exist"
+    )
+
+
+def test_options_of_a_file_are_the_files_and_those_beside_it_wrong_usage(isdm: Isdm, tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text("steps: 0\n")
+    train = ("train", "tiles", "--out", "model", "--config", "train.yaml")
+    assert_mendable(isdm(*train), "steps = 0", code=1)
+    assert_mendable(isdm(*train, "--seed", "1"), "steps = 0", code=1)
+    assert_mendable(isdm(*train, "--steps", "-1"), "steps = -1", code=2)
 
 
 def test_sampling_options_that_do_not_go_together(isdm: Isdm, tmp_path: Path) -> None:
@@ -218,6 +248,7 @@ def test_sampling_options_that_do_not_go_together(isdm: Isdm, tmp_path: Path) ->
         ("data: {source: photos}\ntrain: tiny\nfinetune: {}\n", ("train = 'tiny'",)),
         ("data: {source: photos}\ntrain: {steps: many}\nfinetune: {}\n", ("train.steps = 'many'",)),
         ("train: {preset: tiny}\n", ("'data' is missing",)),
+        ("data: {source: photos}\ntrain: {stop_on_copying: true}\n", ("needs held-out",)),
         ("data: [\n", ("experiment.yaml cannot be read as YAML", "line 2")),
         ("just a sentence\n", ("experiment.yaml must hold 'key: value' lines",)),
         ("", ("experiment.yaml must hold 'key: value' lines",)),
@@ -228,6 +259,12 @@ def test_an_experiment_file_with_a_mistake(isdm: Isdm, tmp_path: Path, text: str
     (tmp_path / "experiment.yaml").write_text(text)
     assert_mendable(isdm("run", "experiment.yaml", "--out", "result"), *named)
     assert files_below(tmp_path) == {"experiment.yaml"}
+
+
+def test_an_unknown_network_in_an_experiment_file_is_the_files(isdm: Isdm, source: Path, tmp_path: Path) -> None:
+    text = "data: {source: photos}\nevaluate: {architectures: [lynx], synthetic_counts: [0]}\n"
+    (tmp_path / "experiment.yaml").write_text(text)
+    assert_mendable(isdm("run", "experiment.yaml", "--out", "result"), "Architecture or encoder unknown", "lynx")
 
 
 def test_an_experiment_file_that_is_missing(isdm: Isdm) -> None:

@@ -249,7 +249,7 @@ def test_a_folder_without_dataset_json_is_refused_with_the_command_to_make_one(t
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, r"format version 2; .* Install a newer isdm"),
+        ({"format_version": 2}, r"format version 2, of a newer isdm; .* Install a newer isdm"),
         ({"channels": 4}, "4 channels of 8 bits"),
         ({"bit_depth": 16}, r"3 channels of 16 bits; grey images \(1\) of 8 or 16 bits"),
         ({"channels": 1, "bit_depth": 12}, "1 channels of 12 bits"),

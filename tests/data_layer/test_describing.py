@@ -40,7 +40,7 @@ from isdm.data.describing import (
     equivalent_diameter_px,
     gather,
 )
-from isdm.data.describing_text import ClassChoice, area_text, class_choice, printable, share_text
+from isdm.data.describing_text import ClassChoice, area_text, class_choice, share_text
 from isdm.errors import DataError
 from isdm.files import read_json_lines
 
@@ -268,7 +268,6 @@ def test_half_characters_do_not_stop_the_numbers() -> None:
 
 
 def test_words() -> None:
-    assert printable("a\nb\x1b[0m\u202e\ud800é 裂") == "a\\nb\\x1b[0m\\u202e\\ud800é 裂"
     assert [share_text(*pair) for pair in ((0, 0), (0, 5), (1, 10**7), (1, 300), (1, 3))] == [
         "–", "0 %", "< 0.001 %", "0.33 %", "33.33 %",
     ]  # fmt: skip

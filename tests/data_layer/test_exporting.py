@@ -217,7 +217,7 @@ def test_the_command(
 
     out = dataset.folder.parent / "out"
     assert run(dataset.folder, out) == 2
-    assert run(dataset.folder, out, "--layout", "yolo") == 1
+    assert run(dataset.folder, out, "--layout", "yolo") == 2
     assert "ultralytics" in capsys.readouterr().err
     assert run(dataset.folder, out, "--layout", "coco") == 0
     assert capsys.readouterr().out == f"{out}\n"

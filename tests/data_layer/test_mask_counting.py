@@ -54,8 +54,7 @@ def test_colours_are_counted() -> None:
     assert one.counts.T.tolist() == [expected[value] for value in sorted(expected)]
 
 
-def test_large_arrays_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isdm.data.mask_rules.counting._CHUNK", 7)
+def test_bytes_are_counted() -> None:
     values = RNG.integers(0, 5, 100).astype(np.uint8)
     found, pixels = counted(values)
     assert dict(zip(found.tolist(), pixels.tolist(), strict=True)) == Counter(values.tolist())

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from isdm.data.near_duplicates import LARGEST_GROUP, Match, find_near_duplicates, find_same, joined_groups
 from isdm.data.similarity import SIDE_PX, prepared_windows, similarities, thumbnail, without_light
+from isdm.memory import RowsOnDisk
 
 SIZE_PX = 160
 
@@ -83,6 +84,24 @@ def test_a_block_is_found_where_it_was_moved_to() -> None:
             ]
             best.append(max(scores))
     assert found == pytest.approx(np.mean(best), abs=1e-3)
+
+
+def test_many_pictures_are_compared_on_disk_and_part_by_part_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack, _ = thumbnails(12)
+    whole = find_near_duplicates(stack)
+    for name, value in {
+        "MOST_IN_MEMORY": 3,
+        "_ROWS_AT_ONCE": 7,
+        "_COLUMNS_AT_ONCE": 11,
+        "_CHANGED_AT_ONCE": 4,
+    }.items():
+        monkeypatch.setattr(f"isdm.data.near_duplicates.{name}", value)
+    on_disk = RowsOnDisk(len(stack), stack.shape[1:], np.uint8)
+    on_disk.write(0, stack)
+    parts = find_near_duplicates(on_disk)
+    assert {match[:2]: match[2] for match in parts} == pytest.approx({match[:2]: match[2] for match in whole})
 
 
 def test_what_all_pictures_show_does_not_join_them() -> None:

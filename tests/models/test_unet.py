@@ -196,7 +196,8 @@ def vectors(sdm_reference: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def unet(sdm_reference: Path) -> SemanticUNet:
     state = load_published_state(sdm_reference / "checkpoint.pt")
-    unet = SemanticUNet(**unet_options(state, json.loads((sdm_reference / "config.json").read_text())))
+    published = json.loads((sdm_reference / "config.json").read_text())
+    unet = SemanticUNet(**unet_options(state, int(published["num_head_channels"])))
     unet.load_state_dict(renamed(state))
     return unet.eval()
 

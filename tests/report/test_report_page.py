@@ -32,10 +32,10 @@ def page(study: Path) -> str:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures: they take most of the time and these tests are about words."""
-    monkeypatch.setattr("isdm.report.html._figures", lambda *_: {"scaling": dict.fromkeys(SHAPES, "data:,")})
+    monkeypatch.setattr("isdm.report.html._figures", lambda drawings, _: dict.fromkeys(drawings, EMPTY))
 
 
-SHAPES = ("light_wide", "dark_wide", "light_narrow", "dark_narrow")
+EMPTY = dict.fromkeys(("light_wide", "dark_wide", "light_narrow", "dark_narrow"), "data:,")
 
 
 TABLES = [f"tables/{name}" for name in ("results.csv", "table.csv", "comparisons.csv", "table.tex")]

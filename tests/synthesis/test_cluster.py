@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ConfigError, OutputError
 from isdm.synthesis import cluster
 from isdm.synthesis.generate import sample
+from ray_head import running_head
 
 pytestmark = pytest.mark.ray
 
@@ -33,10 +35,21 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "train" / "metadata.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
-def test_workers_paint_the_same_pictures(fruit: SegmentationDataset, model: Path, tmp_path: Path) -> None:
-    """Also when one of them is killed on the way, and half of the work was done before."""
+@pytest.fixture(params=["auto", "a running cluster"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
     pytest.importorskip("ray")
+    if request.param == "auto":
+        yield "auto"
+    else:
+        with running_head(num_cpus=2) as address:
+            yield address
+
+
+@pytest.mark.slow
+def test_workers_paint_the_same_pictures(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path, address: str
+) -> None:
+    """Also when one of them is killed on the way."""
     alone = sample(config(), model, fruit, tmp_path / "alone")
     shared = tmp_path / "shared"
     real = cluster.Painter.paint
@@ -51,7 +64,7 @@ def test_workers_paint_the_same_pictures(fruit: SegmentationDataset, model: Path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "Painter", Dies)
-        painted = sample(config(), model, fruit, shared, ray="auto")
+        painted = sample(config(), model, fruit, shared, ray=address)
     assert (tmp_path / "died").exists()
     assert lines(shared) == lines(tmp_path / "alone")
     for one, other in zip(alone.pairs("train"), painted.pairs("train"), strict=True):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
-from isdm.errors import DataError, ModelError, UsageError
+from isdm.errors import ConfigError, DataError, ModelError
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
 from isdm.training import checkpoint, run
 from isdm.training.batches import load_training_images
@@ -161,7 +161,7 @@ class TestCopying:
         assert StopRule.of(config(small), 10).reason(counters) is None
 
     def test_it_needs_held_out_images(self, small: dict[str, Any]) -> None:
-        with pytest.raises(UsageError, match="holdout"):
+        with pytest.raises(ConfigError, match="holdout"):
             config(small, stop_on_copying=True)
 
 

@@ -5,10 +5,12 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from isdm.cli import data, run, stages, tune
 from isdm.errors import IsdmError, UsageError
+from isdm.progress import plain_console
+from isdm.signals import StopRequestedError, stop_on_signals
+from isdm.text import printable_lines
 from isdm.version import __version__
 
 app = typer.Typer(
@@ -42,7 +44,8 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; exit codes are 0 done, 1 a problem to mend, 2 wrong usage, 130 interrupted."""
+    """Run the command line; exit codes: 0 done, 1 a problem to mend, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
+    stop_on_signals()
     try:
         app()
     except UsageError as error:
@@ -54,12 +57,12 @@ def main() -> None:
     except OSError as error:  # disk full, no permission, a file that vanished: the system's words name the file
         _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
         sys.exit(1)
-    except KeyboardInterrupt:
-        _complain("Interrupted. The same command goes on from what is saved.")
-        sys.exit(130)
+    except StopRequestedError as stop:
+        _complain("What is finished is saved; the same command goes on from there.", "Interrupted: ")
+        sys.exit(stop.exit_code)
 
 
-def _complain(message: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("Error: ", style="bold red", end="")
-    console.print(message, markup=False)
+def _complain(message: str, title: str = "Error: ") -> None:
+    console = plain_console(stderr=True)
+    console.print(title, style="bold red", end="")
+    console.print(printable_lines(message))

@@ -13,7 +13,6 @@ from tempfile import gettempdir
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from isdm import provenance
@@ -31,8 +30,9 @@ from isdm.evaluation.study import cells_of
 from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.models.segmenters import build_segmenter
 from isdm.models.unet import SemanticUNet
-from isdm.progress import format_seconds
+from isdm.progress import answer, format_seconds, plain_console
 from isdm.synthesis.judges import judge_steps
+from isdm.text import printable
 
 SAMPLED_PASSES = 2
 
@@ -49,13 +49,12 @@ class Shape:
 
 def print_plan(config: ExperimentConfig, out: Path) -> None:
     """Print every stage with its state and estimated time, and every cell of the study; write nothing."""
-    console = Console(highlight=False)
     if config.folds is None:
         seconds = _print_stages(config, out)
     else:
-        console.print("Fold 1; the others are like it.")
+        answer("Fold 1; the others are like it.")
         seconds = config.folds * _print_stages(fold_of(config, 0), out / "fold-0")
-    console.print(f"About {format_seconds(seconds)} on this machine; nothing was written.")
+    answer(f"About {format_seconds(seconds)} on this machine; nothing was written.")
 
 
 def _print_stages(config: ExperimentConfig, out: Path) -> float:
@@ -84,8 +83,8 @@ def _print_stages(config: ExperimentConfig, out: Path) -> float:
     lines += _study_lines(config, shape, out / "study")
     table = Table("stage", "state", "work", "estimate")
     for stage, state, work, seconds in lines:
-        table.add_row(stage, state, work, format_seconds(0 if state == "done" else seconds))
-    Console(highlight=False).print(table)
+        table.add_row(stage, state, printable(work), format_seconds(0 if state == "done" else seconds))
+    plain_console(wraps=True).print(table)
     return sum(seconds for _, state, _, seconds in lines if state != "done")
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from isdm.cli import options
 from isdm.config import DataConfig, ExportConfig
+from isdm.progress import answer
 
 app = typer.Typer(help="Import, describe and check datasets.", no_args_is_help=True)
 
@@ -96,7 +96,7 @@ def import_(
         skip_bad=skip_bad,
         seed=seed,
     )
-    import_dataset(options.config(DataConfig, values, "data import"), out)
+    import_dataset(options.config(DataConfig, "data import", values), out)
     describe(out)
 
 
@@ -121,7 +121,7 @@ def describe(
         statistics = describe_dataset(opened, out)
     print_description(statistics, has_instances=any(pair.instances for _, pair in statistics.shown))
     if out is not None:
-        Console(highlight=False, soft_wrap=True).print(f"Page: {out / 'index.html'}", markup=False)
+        answer(f"Page: {out / 'index.html'}")
 
 
 @app.command()
@@ -132,7 +132,7 @@ def check(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> N
 
     opened = SegmentationDataset(dataset)
     count = check_dataset(opened)
-    Console().print(f"{count} pairs are sound; no group lies in two splits.")
+    answer(f"{count} pairs are sound; no group lies in two splits.")
 
 
 @app.command()
@@ -144,6 +144,6 @@ def export(
     """Write a dataset in the form that other tools read; what that form cannot hold is said."""
     from isdm.data.exporting import export_dataset
 
-    config = options.config(ExportConfig, {"dataset": dataset, "layout": layout}, "data export")
+    config = options.config(ExportConfig, "data export", {"dataset": dataset, "layout": layout})
     export_dataset(config, out)
-    Console(highlight=False, soft_wrap=True).print(str(out), markup=False)
+    answer(str(out))

@@ -1,21 +1,22 @@
 """A dataset's statistics as tables in the terminal."""
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from isdm.data.describing import Statistics
-from isdm.data.describing_text import area_text, class_choice, printable, share_text
+from isdm.data.describing_text import area_text, class_choice, share_text
+from isdm.progress import plain_console
+from isdm.text import printable
 
 
 def print_description(statistics: Statistics, *, has_instances: bool) -> None:
     """Print what a dataset holds. Names are printed as they are: nothing in them is taken for markup."""
     info = statistics.info
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = plain_console()
     kind = f"{'grey' if info.channels == 1 else 'RGB'} of {info.bit_depth} bits"
     with_maps = ", instance maps" if has_instances else ""
     console.print(f"{printable(info.name)}: {kind}, {info.num_classes} classes{with_maps}")
-    tables = Console(markup=False, emoji=False, highlight=False)
+    tables = plain_console(wraps=True)
     tables.print(_split_table(statistics))
     console.print(
         "Percent of each split's pixels, of all foreground; images with the class; objects, median area in px:"

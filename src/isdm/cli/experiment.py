@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from isdm.config import ExperimentConfig, SampleConfig, build, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
+from isdm.locking import one_at_a_time
 from isdm.progress import say
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
     return inherited
 
 
+@one_at_a_time()
 def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> Path:
     """Run every stage that is not finished; returns the path of the report.
 

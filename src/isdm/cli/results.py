@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
+from isdm.progress import answer, plain_console
 from isdm.report.audit_text import copying_verdict, fidelity_rows
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import format_table, summary_table
 from isdm.report.verdict import headline, verdicts
+from isdm.text import printable
 
 
 def print_results(study: Path) -> None:
@@ -20,11 +21,10 @@ def print_results(study: Path) -> None:
     facts = read_study(study / "study.yaml")
     summary = summary_table(read_results(study / "results.parquet"), facts["config"].get("baseline") or "plain")
     comparisons = comparison_table(read_counts(study), summary, facts["primary_row"])
-    console = Console(highlight=False)
-    console.print(format_table(summary))
-    console.print(headline(comparisons), markup=False, style="bold")
+    plain_console(wraps=True).print(format_table(summary))
+    answer(headline(comparisons), style="bold")
     for verdict in verdicts(summary, comparisons):
-        console.print(verdict, markup=False)
+        answer(verdict)
 
 
 def print_agreement(audit: Mapping[str, Any]) -> None:
@@ -37,22 +37,21 @@ def print_agreement(audit: Mapping[str, Any]) -> None:
     )
     for label, iou, share in rows:
         table.add_row(label, _number(iou), _number(share))
-    console = Console(highlight=False)
-    console.print("Do the synthetic images follow their masks?")
-    console.print(table)
+    answer("Do the synthetic images follow their masks?")
+    plain_console(wraps=True).print(table)
 
 
 def print_audit(audit: Mapping[str, Any]) -> None:
     """Print what an audit found: agreement, fidelity, copying."""
     print_agreement(audit)
-    console = Console(highlight=False)
-    table = Table(f"features: {audit['fidelity']['features']}", "synthetic [95 %]", "real held-out [95 %]")
+    features = Text(printable(f"features: {audit['fidelity']['features']}"))  # may name a stranger's file
+    table = Table(Column(features), "synthetic [95 %]", "real held-out [95 %]")
     for row in fidelity_rows(audit["fidelity"]):
-        table.add_row(row["name"], escape(row["synthetic"]), escape(row["held_out"]))
-    console.print("Are they like real pictures?")
-    console.print(table)
+        table.add_row(row["name"], row["synthetic"], row["held_out"])
+    answer("Are they like real pictures?")
+    plain_console(wraps=True).print(table)
     verdict = copying_verdict(audit)
-    console.print(f"Does it copy? {verdict['headline']} {verdict['why']}", markup=False)
+    answer(f"Does it copy? {verdict['headline']} {verdict['why']}")
 
 
 def _number(value: float | None) -> str:

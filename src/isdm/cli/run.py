@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from isdm.cli.options import options_of_a_file
 from isdm.cli.stages import GpuShare, Jobs, Ray
 from isdm.files import read_json, write_text
-from isdm.progress import format_seconds, say
+from isdm.progress import answer, format_seconds, say
 
 if TYPE_CHECKING:
     from isdm.evaluation.executors import Execution
@@ -59,7 +59,8 @@ def run(
         from isdm.cli.cost import print_plan
         from isdm.cli.experiment import read_experiment
 
-        print_plan(read_experiment(experiment), out)
+        with options_of_a_file():
+            print_plan(read_experiment(experiment), out)
         return
     from isdm.evaluation.executors import Execution
 
@@ -72,12 +73,12 @@ def _run(experiment: Path, out: Path, execution: "Execution | None" = None) -> N
     from isdm.provenance import Stopwatch
 
     watch = Stopwatch()
-    config = read_experiment(experiment)
     if execution is not None:
         execution.check()
-    page = run_experiment(config, out, execution)
-    console = Console(highlight=False, soft_wrap=True)
+    with options_of_a_file():
+        config = read_experiment(experiment)
+        page = run_experiment(config, out, execution)
     if config.audit is not None and config.folds is None:
         print_audit(read_json(out / "audit" / "audit.json"))
     print_results(out / "study")
-    console.print(f"Done in {format_seconds(watch.seconds)}. Report: {page}")
+    answer(f"Done in {format_seconds(watch.seconds)}. Report: {page}")

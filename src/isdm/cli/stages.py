@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from isdm.cli import options
 from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, SelectConfig, TrainConfig, with_preset
-from isdm.errors import ConfigError
+from isdm.errors import ConfigError, UsageError
+from isdm.progress import answer, plain_console
+from isdm.text import printable
 
 if TYPE_CHECKING:
     from isdm.data.dataset import SegmentationDataset
@@ -55,13 +56,12 @@ def train(
     named = options.given(
         preset=preset, steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed
     )
-    values = with_preset(options.layered(config, named, settings or ()))
-    resolved = options.config(TrainConfig, values, "train")
+    resolved = options.config(TrainConfig, "train", named, config, settings, complete=with_preset)
     from isdm.data.dataset import SegmentationDataset
     from isdm.training import diffusion
 
     diffusion.train(resolved, SegmentationDataset(dataset), out, init)
-    Console().print(f"Model: {out}")
+    answer(f"Model: {out}")
 
 
 def finetune(
@@ -81,9 +81,11 @@ def finetune(
     from isdm.training import diffusion
 
     named = options.given(steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed)
-    resolved = diffusion.finetune_config(model, options.layered(config, named, settings or ()))
+    typed, values = options.layered(config, named, settings)
+    with options.wrong_usage(typed, from_file=True):  # the model's own config.yaml
+        resolved = diffusion.finetune_config(model, values)
     diffusion.finetune(resolved, model, SegmentationDataset(data), out)
-    Console().print(f"Model: {out}")
+    answer(f"Model: {out}")
 
 
 def sample(
@@ -123,12 +125,12 @@ def sample(
         batch_size=batch_size,
         seed=seed,
     )
-    resolved = options.config(SampleConfig, options.layered(config, named, settings or ()), "sample")
+    resolved = options.config(SampleConfig, "sample", named, config, settings)
     from isdm.data.dataset import SegmentationDataset
     from isdm.synthesis import generate
 
     generate.sample(resolved, model, SegmentationDataset(data), out, ray)
-    Console().print(f"Synthetic dataset: {out}")
+    answer(f"Synthetic dataset: {out}")
 
 
 def select(
@@ -157,12 +159,12 @@ def select(
         extractor=extractor,
         seed=seed,
     )
-    resolved = options.config(SelectConfig, options.layered(config, named, settings or ()), "select")
+    resolved = options.config(SelectConfig, "select", named, config, settings)
     from isdm.data.dataset import SegmentationDataset
     from isdm.synthesis import select as selecting
 
     selecting.select(resolved, SegmentationDataset(synthetic), SegmentationDataset(real), out)
-    Console().print(f"Selected dataset: {out}")
+    answer(f"Selected dataset: {out}")
 
 
 def audit(
@@ -181,7 +183,7 @@ def audit(
     named = options.given(
         encoder=encoder, encoder_weights=encoder_weights, epochs=epochs, extractor=extractor, seed=seed
     )
-    resolved = options.config(AuditConfig, options.layered(config, named, settings or ()), "audit")
+    resolved = options.config(AuditConfig, "audit", named, config, settings)
     from isdm.cli.results import print_audit
     from isdm.data.dataset import SegmentationDataset
     from isdm.report.audit_page import write_audit_page
@@ -189,7 +191,7 @@ def audit(
 
     painted, dataset = SegmentationDataset(synthetic), SegmentationDataset(real)
     print_audit(run_audit(resolved, painted, dataset, out))
-    Console().print(f"Audit: {write_audit_page(out, painted, dataset)}", soft_wrap=True)
+    answer(f"Audit: {write_audit_page(out, painted, dataset)}")
 
 
 def evaluate(
@@ -236,7 +238,7 @@ def evaluate(
         allow_leaks=allow_leaks,
         seed=seed,
     )
-    resolved = options.config(EvaluateConfig, options.layered(config, named, settings or ()), "evaluate")
+    resolved = options.config(EvaluateConfig, "evaluate", named, config, settings)
     from isdm.cli.results import print_results
     from isdm.data.dataset import SegmentationDataset
     from isdm.evaluation import study
@@ -246,14 +248,14 @@ def evaluate(
     execution = Execution(jobs, ray, gpu_share)
     study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution)
     print_results(out)
-    Console().print(f"Study: {out}; write its report with: isdm report {out}", soft_wrap=True)
+    answer(f"Study: {out}; write its report with: isdm report {out}")
 
 
 def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
     """Open the synthetic sets of `[NAME=]SYNTH` options.
 
     Raises:
-        ConfigError: a name is taken or holds other characters than letters, digits, - and _.
+        UsageError: a name is taken or holds other characters than letters, digits, - and _.
     """
     from isdm.data.dataset import SegmentationDataset
 
@@ -263,7 +265,7 @@ def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
         path = Path(folder)
         name = name if equals else path.resolve().name
         if name in sets or not name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
+            raise UsageError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
         sets[name] = SegmentationDataset(path)
     return sets
 
@@ -285,7 +287,7 @@ def report(
             raise ConfigError(f"--audit {entry!r}: {file} does not exist; give the folder that `isdm audit` wrote.")
         audits[name if equals else Path(folder).resolve().name] = file
     page = write_report(study, audits=audits)
-    Console().print(f"Report: {page}", soft_wrap=True)
+    answer(f"Report: {page}")
 
 
 def convert(
@@ -300,7 +302,7 @@ def convert(
     from isdm.training.conversion import convert_checkpoint
 
     for line in convert_checkpoint(checkpoint, out, config):
-        Console().print(line, soft_wrap=True)
+        answer(line)
 
 
 def doctor() -> None:
@@ -309,5 +311,5 @@ def doctor() -> None:
 
     table = Table(show_header=False)
     for name, value in describe():
-        table.add_row(name, value)
-    Console().print(table)
+        table.add_row(name, printable(value))
+    plain_console(wraps=True).print(table)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from isdm.cli import options
 from isdm.cli.stages import ConfigFile, Dataset, Encoder, EncoderWeights, Out, Seed, Settings, named_sets
 from isdm.config import SampleConfig, TuneConfig
+from isdm.progress import answer
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def tune(
         storage=storage,
         seed=seed,
     )
-    resolved = options.config(TuneConfig, options.layered(config, named, settings or ()), "tune")
+    resolved = options.config(TuneConfig, "tune", named, config, settings)
     from isdm.cli.results import print_results
     from isdm.data.dataset import SegmentationDataset
     from isdm.evaluation import tuning
@@ -62,8 +62,8 @@ def tune(
         for scale in options.comma_list(guidance) or ["1.5"]:
             wanted = options.given(guidance=scale, num_samples=num_samples, sampler=sampler, steps=steps)
             folder = out.with_name(out.name + "-sets") / f"guidance-{scale}"
-            sampling = options.config(SampleConfig, wanted, "tune")
+            sampling = options.config(SampleConfig, "tune", wanted)
             sets[f"guidance-{scale}"] = generate.sample(sampling, model, real, folder)
     study = tuning.tune(resolved, real, sets, out).parent
     print_results(study)
-    Console().print(f"Report: {report(study)}", soft_wrap=True)
+    answer(f"Report: {report(study)}")

@@ -1,33 +1,37 @@
 """From YAML files, presets and `key=value` settings to validated options."""
 
 import difflib
+import reprlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from isdm.config.base import CONTRADICTION, StageConfig
 from isdm.config.training import TrainConfig
 from isdm.errors import ConfigError, UsageError
+from isdm.yaml_text import YamlTextError, parse_yaml
 
 Config = TypeVar("Config", bound=StageConfig)
+
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother, _brief.maxlong = 3, 120, 120, 120
 
 
 def build(kind: type[Config], values: Mapping[str, Any], *, where: str = "the options") -> Config:
     """Validate `values` as a `kind`.
 
     Raises:
-        ConfigError: naming every wrong key with its value, the rule and, for an unknown key, the nearest one.
-        UsageError: each value is valid, but they contradict one another.
+        ConfigError: naming every wrong key with its value, the rule and, for an unknown key, the nearest one; or
+            each value is valid, but they contradict one another.
     """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        contradict = all(problem["type"] == CONTRADICTION for problem in error.errors())
-        raise (UsageError if contradict else ConfigError)(_explain(kind, error, where)) from None
+        keys = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+        raise ConfigError(_explain(kind, error, where), keys) from None
 
 
 def _explain(kind: type[StageConfig], error: ValidationError, where: str) -> str:
@@ -44,7 +48,7 @@ def _explain(kind: type[StageConfig], error: ValidationError, where: str) -> str
         else:
             rule = problem["msg"].removeprefix("Value error, ")
             whole = not path or problem["type"] == CONTRADICTION
-            line = rule if whole else f"{path} = {problem['input']!r}: {rule}"
+            line = rule if whole else f"{path} = {_brief.repr(problem['input'])}: {rule}"
         if line not in lines:
             lines.append(line)
     return f"In {where}: " + "; ".join(lines) + "."
@@ -65,11 +69,13 @@ def _keys_beside(kind: type[StageConfig], location: Sequence[int | str]) -> list
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; an unreadable file is a `ConfigError` that names it."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no file; give the path of a YAML file.")
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        values = parse_yaml(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, YamlTextError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'key: value' lines, not {type(values).__name__}.")
@@ -77,24 +83,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Turn `key=value` and `part.key=value` into nested values, each value read as YAML."""
+    """Turn `key=value` and `part.key=value` into nested values, each value read as YAML.
+
+    Raises:
+        UsageError: a setting has another form; it comes from the command line.
+    """
     values: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
-            raise ConfigError(f"--set {setting!r} must have the form key=value.")
+            raise UsageError(f"--set {setting!r} must have the form key=value.")
         *parts, last = path.strip().split(".")
         inner = values
         for part in parts:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"--set {setting!r}: {part!r} was given a single value before.")
+                raise UsageError(f"--set {setting!r}: {part!r} was given a single value before.")
         try:
-            inner[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--set {setting!r}: the value cannot be read as YAML: {' '.join(str(error).split())}"
-            ) from None
+            inner[last] = parse_yaml(text)
+        except YamlTextError as error:
+            raise UsageError(f"--set {setting!r}: the value cannot be read as YAML: {error}") from None
     return values
 
 
@@ -112,12 +120,12 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the settings of the preset that `values` name (default `small`); explicit values win."""
     name = values.get("preset", TrainConfig.model_fields["preset"].default)
-    file = resources.files("isdm.presets").joinpath(f"{name}.yaml")
-    if not file.is_file():
-        known = sorted(
-            Path(entry.name).stem
-            for entry in resources.files("isdm.presets").iterdir()
-            if entry.name.endswith(".yaml")
-        )
-        raise ConfigError(f"preset {name!r} is unknown; choose one of {', '.join(known)}.")
-    return merged(yaml.safe_load(file.read_text("utf-8")), values)
+    presets = {
+        Path(entry.name).stem: entry
+        for entry in resources.files("isdm.presets").iterdir()
+        if entry.name.endswith(".yaml")
+    }
+    if not isinstance(name, str) or name not in presets:
+        known = ", ".join(sorted(presets))
+        raise ConfigError(f"preset {_brief.repr(name)} is unknown; choose one of {known}.", {"preset"})
+    return merged(parse_yaml(presets[name].read_text("utf-8")), values)

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isdm.data.dataset import Pair, SegmentationDataset, Split
 from isdm.data.instances import load_instance_map
 from isdm.data.near_duplicates import find_same
 from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.errors import DataError
-from isdm.memory import array_on_disk
+from isdm.memory import RowsOnDisk
 from isdm.parallel import in_threads
 from isdm.progress import say, track
 
@@ -29,7 +28,7 @@ def check_dataset(dataset: SegmentationDataset) -> int:
         DataError: listing every pair that breaks a rule, and every leak.
     """
     rows: list[tuple[Split, Pair]] = [(split, pair) for split in dataset.splits for pair in dataset.pairs(split)]
-    thumbnails = array_on_disk((max(len(rows), 1), SIDE_PX, SIDE_PX), np.uint8)
+    thumbnails = RowsOnDisk(len(rows), (SIDE_PX, SIDE_PX), np.uint8)
     problems: list[str] = []
     pictures: list[tuple[int, str]] = []
 
@@ -56,7 +55,7 @@ def check_dataset(dataset: SegmentationDataset) -> int:
     return len(rows)
 
 
-def _open(dataset: SegmentationDataset, pair: Pair, thumbnails: NDArray[np.uint8], index: int) -> tuple[str, str]:
+def _open(dataset: SegmentationDataset, pair: Pair, thumbnails: RowsOnDisk, index: int) -> tuple[str, str]:
     """Hash of a pair's picture, or the problem with the pair."""
     try:
         image, _ = dataset.load(pair)
@@ -64,7 +63,7 @@ def _open(dataset: SegmentationDataset, pair: Pair, thumbnails: NDArray[np.uint8
             load_instance_map(dataset, pair)
     except DataError as error:
         return "", str(error)
-    thumbnails[index] = thumbnail(image)
+    thumbnails.write(index, thumbnail(image)[None])
     return blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest(), ""
 
 
@@ -80,7 +79,7 @@ def _parted_groups(rows: Sequence[tuple[Split, Pair]]) -> list[str]:
 
 
 def _same_pictures(
-    rows: Sequence[tuple[Split, Pair]], thumbnails: NDArray[np.uint8], pictures: list[tuple[int, str]]
+    rows: Sequence[tuple[Split, Pair]], thumbnails: RowsOnDisk, pictures: list[tuple[int, str]]
 ) -> list[str]:
     """A line for each pair of pictures that show the same thing in two splits and are of different groups."""
     digest_of = dict(pictures)

@@ -9,6 +9,7 @@ It is also a Hugging Face `imagefolder`. Masks are palette PNGs: the pixel is th
 it. Instance maps are grey PNGs of 16 bits; all pairs have one, or none. Nothing here needs torch.
 """
 
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,7 +22,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from isdm import provenance
-from isdm.data.image_files import ImageArray, MaskArray, as_picture, read_image, read_mask, size_text, write_png
+from isdm.data.image_files import (
+    ImageArray,
+    MaskArray,
+    as_picture,
+    read_image,
+    read_mask,
+    size_text,
+    value_counts,
+    write_png,
+)
 from isdm.errors import DataError
 from isdm.files import (
     read_json,
@@ -33,11 +43,14 @@ from isdm.files import (
 )
 from isdm.memory import GIB, array_on_disk, free_host_bytes
 from isdm.progress import say
+from isdm.provenance import check_format_version
 
 FORMAT_VERSION = 1
 IGNORE_INDEX = 255
 MAX_CLASSES = 255
 PAIRS_PER_FOLDER = 10_000
+KINDS = ((1, 8), (1, 16), (3, 8))
+"""Channels and bits of the images that can be used: grey, grey of 16 bits, RGB."""
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -100,11 +113,11 @@ class DatasetInfo:
                 f"`isdm data import {folder} DST`."
             )
         values = read_json(path)
+        if not isinstance(values, dict):
+            raise DataError(f"{path} holds {type(values).__name__} where an object is expected; import it again.")
+        check_format_version(values, path, FORMAT_VERSION, DataError)
         try:
-            classes = tuple(
-                SegmentationClass(int(entry["id"]), str(entry["name"]), _colour(entry["colour"]))
-                for entry in values["classes"]
-            )
+            classes = read_classes(values["classes"])
             info = DatasetInfo(
                 name=str(values["name"]),
                 classes=classes,
@@ -114,19 +127,10 @@ class DatasetInfo:
                 source=dict(values.get("source", {})),
                 split=dict(values.get("split", {})),
                 has_background=bool(values.get("has_background", True)),
-                format_version=int(values["format_version"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{path} lacks or misstates {error}; import the dataset again.") from None
-        if info.format_version > FORMAT_VERSION:
-            raise DataError(
-                f"{path} has format version {info.format_version}; this isdm reads up to {FORMAT_VERSION}. "
-                f"Install a newer isdm."
-            )
-        if [entry.id for entry in classes] != list(range(len(classes))) or len(classes) < 2:
-            ids = [entry.id for entry in classes]
-            raise DataError(f"{path}: class ids are {ids}; they must be 0, 1, 2, … and at least two.")
-        if (info.channels, info.bit_depth) not in ((1, 8), (1, 16), (3, 8)):
+        if (info.channels, info.bit_depth) not in KINDS:
             raise DataError(
                 f"{path}: {info.channels} channels of {info.bit_depth} bits; grey images (1) of 8 or 16 bits or RGB "
                 f"images (3) of 8 bits can be used: import the dataset again."
@@ -134,8 +138,28 @@ class DatasetInfo:
         return info
 
 
+def read_classes(entries: Iterable[Mapping[str, Any]]) -> tuple[SegmentationClass, ...]:
+    """Classes from the JSON objects that `dataset.json` and a model's `isdm.json` hold.
+
+    Raises:
+        KeyError, TypeError, ValueError: what is missing or wrong.
+    """
+    classes = tuple(
+        SegmentationClass(int(entry["id"]), str(entry["name"]), _colour(entry["colour"])) for entry in entries
+    )
+    ids = [entry.id for entry in classes]
+    if ids != list(range(len(ids))) or not 2 <= len(ids) <= MAX_CLASSES:
+        shown = reprlib.repr(ids)
+        raise ValueError(
+            f"the classes: class ids are {shown}; they must be 0, 1, 2, …, at least two and at most {MAX_CLASSES}"
+        )
+    return classes
+
+
 def _colour(values: Iterable[Any]) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in values)
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise ValueError(f"the colour {(red, green, blue)}; its numbers go from 0 to 255")
     return red, green, blue
 
 
@@ -239,7 +263,7 @@ class SegmentationDataset:
     def load_mask(self, pair: Pair) -> MaskArray:
         """Decode a pair's mask (H, W) uint8 of class ids alone; the ids are checked."""
         mask = read_mask(pair.mask)
-        check_class_ids(mask, self.info, pair.mask)
+        check_class_ids(value_counts(mask), self.info, pair.mask)
         return mask
 
     def fingerprint(self, split: Split) -> str:
@@ -325,9 +349,9 @@ def _stacks_for(arrays: Iterable[NDArray[Any]], count: int, memory_limit_bytes: 
     return [array_on_disk(shape, dtype) for shape, dtype in forms]
 
 
-def check_class_ids(mask: MaskArray, info: DatasetInfo, path: Path) -> None:
-    """Refuse a mask with a class id that `info` does not declare."""
-    ids = np.flatnonzero(np.bincount(mask.ravel()))  # several times faster than np.unique
+def check_class_ids(counts: NDArray[np.int64], info: DatasetInfo, path: Path) -> None:
+    """Refuse a mask, given as pixels (256,) of each value, with a class id that `info` does not declare."""
+    ids = np.flatnonzero(counts)
     wrong = ids[(ids >= info.num_classes) & (ids != info.ignore_index)]
     if len(wrong):
         raise DataError(

@@ -9,11 +9,7 @@ import shlex
 from dataclasses import dataclass
 
 from isdm.data.describing import KEPT_PERCENT, Statistics
-
-
-def printable(text: str) -> str:
-    """Text on one line: line breaks, control characters and marks that turn the writing become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+from isdm.text import printable
 
 
 def share_text(part: int, whole: int) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.near_duplicates import Match, joined_groups
-from isdm.errors import ConfigError, DataError
+from isdm.errors import DataError, UsageError
+from isdm.text import from_spreadsheet_cell
 
 
 def with_told_groups(source: Source, config: DataConfig) -> Source:
@@ -26,7 +27,7 @@ def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> list[SourcePair
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
+        raise UsageError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
     grouped = []
     for pair in pairs:
         match = expression.search(pair.stem)
@@ -44,7 +45,7 @@ def _by_table(pairs: Sequence[SourcePair], path: Path) -> list[SourcePair]:
         raise DataError(f"groups = {path} cannot be read ({error}); give a CSV file in UTF-8.") from None
     group_of: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
-        name, group = row.get("name"), row.get("group")
+        name, group = (from_spreadsheet_cell(row.get(column) or "") for column in ("name", "group"))
         if not name or not group:
             raise DataError(f"{path}, line {line} lacks a name or a group; the columns must be name,group.")
         if group_of.setdefault(name, group) != group:

@@ -102,8 +102,8 @@ def _decoded(path: Path, eight_bit_mode: Literal["L", "RGB"]) -> ImageArray:
             return wide_values(image, path)[:, :, None]
         _refuse_fractions(image, path)
         image.info.pop("transparency", None)  # about which Pillow would warn; it is left out anyway
-        with refused_by_name(path):
-            array = np.asarray(image.convert(eight_bit_mode))
+        with refused_by_name(path):  # a conversion to its own mode would copy it
+            array = np.asarray(image if image.mode == eight_bit_mode else image.convert(eight_bit_mode))
     return array[:, :, None] if array.ndim == 2 else array
 
 
@@ -141,6 +141,11 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
         refuse_pages(file, path)
         image = decode(file, path)
     yield image
+
+
+def value_counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels (256,) of each value of an array (H, W) of bytes; NumPy's own count widens each to eight bytes first."""
+    return np.array(Image.fromarray(values).histogram(), np.int64)
 
 
 def size_text(array: NDArray[Any]) -> str:

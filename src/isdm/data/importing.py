@@ -27,6 +27,7 @@ from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
 from isdm.errors import DataError, IsdmError, OutputError
 from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json, write_text
+from isdm.locking import beside, locked
 from isdm.parallel import in_threads
 from isdm.progress import say
 
@@ -64,6 +65,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
     if config.recipe is not None:
         find_recipe(config.recipe)
     with ExitStack() as stack:
+        stack.enter_context(locked(beside(out)))
         folder, archive = opened_source(config.source, out, stack)
         layout, source = read_source(config.model_copy(update={"source": folder}))
         say(f"{config.source} has the layout {layout}: {len(source.pairs)} pairs.")

@@ -6,7 +6,8 @@ only those are compared block by block (`similarity`). What counts as the same i
 themselves: unrelated pictures, drawn at random, tell how alike pictures of this kind are anyhow.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from isdm.data.similarity import SIDE_PX, Floats, prepared_windows, similarities, without_light
-from isdm.memory import array_on_disk
-from isdm.parallel import in_threads
+from isdm.memory import RowsOnDisk
+from isdm.parallel import in_threads, without_blas_threads
 from isdm.progress import track
 
 NEIGHBOURS = 20
@@ -35,9 +36,14 @@ _COARSE_PX = ((32, 2.0), (32, 4.0))
 MOST_IN_MEMORY = 4000
 """Pictures without light (18 KB each) that are kept in memory."""
 _ROWS_AT_ONCE = 512
+_COLUMNS_AT_ONCE = 4096
+_CHANGED_AT_ONCE = 128
 _PICTURES_AT_ONCE = 64
 
 Indices = NDArray[np.int64]
+Thumbnails = NDArray[np.uint8] | RowsOnDisk
+Rows = NDArray[np.floating] | RowsOnDisk
+"""Of thumbnails too; on disk where they are many."""
 
 
 class Match(NamedTuple):
@@ -48,7 +54,7 @@ class Match(NamedTuple):
     similarity: float
 
 
-def find_near_duplicates(thumbnails: NDArray[np.uint8], deviations: float = DEVIATIONS) -> list[Match]:
+def find_near_duplicates(thumbnails: Thumbnails, deviations: float = DEVIATIONS) -> list[Match]:
     """Find the pairs of pictures that show the same thing.
 
     Args:
@@ -61,17 +67,18 @@ def find_near_duplicates(thumbnails: NDArray[np.uint8], deviations: float = DEVI
     count = len(thumbnails)
     if count < 2:
         return []
-    pictures = _without_light(thumbnails)
-    threshold = _threshold(pictures, deviations)
-    firsts, seconds = _candidates(thumbnails)
-    values = _compared(pictures, firsts, seconds, "Comparing pictures")
+    with without_blas_threads():  # ours are enough
+        pictures = _without_light(thumbnails)
+        threshold = _threshold(pictures, deviations)
+        firsts, seconds = _candidates(thumbnails)
+        values = _compared(pictures, firsts, seconds, "Comparing pictures")
     chosen = np.flatnonzero(values >= threshold)
     order = chosen[np.argsort(-values[chosen], kind="stable")]
     return [Match(int(firsts[k]), int(seconds[k]), float(values[k])) for k in order]
 
 
 def find_same(
-    thumbnails: NDArray[np.uint8], pictures: Sequence[tuple[int, str]], deviations: float = DEVIATIONS
+    thumbnails: Thumbnails, pictures: Sequence[tuple[int, str]], deviations: float = DEVIATIONS
 ) -> list[Match]:
     """Find exact and near duplicates among some pictures.
 
@@ -127,62 +134,85 @@ def joined_groups(groups: Sequence[str], matches: Sequence[Match]) -> list[str]:
     return [names[root(number[group])] for group in groups]
 
 
-def _common_part(thumbnails: NDArray[np.uint8]) -> Floats | None:
+def _common_part(thumbnails: Thumbnails) -> Floats | None:
     """What all pictures (N, S, S) show, such as a frame: their mean without light; None for few pictures."""
     if len(thumbnails) < 2 * _PICTURES_AT_ONCE:
         return None
     chosen = np.linspace(0, len(thumbnails) - 1, min(len(thumbnails), 1000)).astype(int)
-    mean = np.zeros((SIDE_PX, SIDE_PX), np.float64)
-    for index in chosen:
-        mean += thumbnails[index]
-    mean /= len(chosen)
-    return (mean - ndimage.gaussian_filter(mean, 2.0, mode="reflect")).astype(np.float32)
+    mean = thumbnails[chosen].mean(axis=0)
+    common: Floats = (mean - ndimage.gaussian_filter(mean, 2.0, mode="reflect")).astype(np.float32)
+    return common
 
 
-def _without_light(thumbnails: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """All pictures (N, S, S) of `without_light` in half precision, on disk where they are many."""
+def _without_light(thumbnails: Thumbnails) -> Rows:
+    """All pictures (N, S, S) of `without_light` in half precision."""
     common = _common_part(thumbnails)
-    form = (thumbnails.shape, np.float16)
-    pictures = np.empty(*form) if len(thumbnails) <= MOST_IN_MEMORY else array_on_disk(*form)
-    for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        pictures[part] = without_light(thumbnails[part], common)
-    return pictures
+    return _each(thumbnails, lambda part: without_light(part, common).astype(np.float16))
 
 
-def _candidates(thumbnails: NDArray[np.uint8]) -> tuple[Indices, Indices]:
+def _each(thumbnails: Thumbnails, change: Callable[[NDArray[np.uint8]], NDArray[np.floating]]) -> Rows:
+    """Rows that `change` makes of thumbnails, some at a time on all cores; on disk where they are many."""
+    parts = [slice(start, start + _CHANGED_AT_ONCE) for start in range(0, len(thumbnails), _CHANGED_AT_ONCE)]
+    changed = in_threads(lambda part: change(thumbnails[part]), parts)
+    if len(thumbnails) <= MOST_IN_MEMORY:
+        return np.concatenate(list(changed))
+    rows: RowsOnDisk | None = None
+    for part, some in zip(parts, changed, strict=True):
+        rows = rows or RowsOnDisk(len(thumbnails), some.shape[1:], some.dtype)
+        rows.write(part.start, some)
+    assert rows is not None, "there are many"
+    return rows
+
+
+def _candidates(thumbnails: Thumbnails) -> tuple[Indices, Indices]:
     """Pairs (first < second) of near neighbours by either coarse descriptor, each pair once, sorted."""
     count = len(thumbnails)
     wanted = min(NEIGHBOURS, count - 1)
     keys: list[Indices] = []
     for side, sigma in _COARSE_PX:
-        coarse = _coarse(thumbnails, side, sigma)
-        for start in range(0, count, _ROWS_AT_ONCE):
-            alike = coarse[start : start + _ROWS_AT_ONCE] @ coarse.T
-            rows = np.arange(start, start + len(alike))
-            alike[np.arange(len(rows)), rows] = -np.inf
-            nearest = np.argpartition(-alike, wanted - 1, axis=1)[:, :wanted]
-            pairs = np.sort(np.stack([np.repeat(rows, wanted), nearest.ravel()]), axis=0)
-            keys.append(pairs[0].astype(np.int64) * count + pairs[1])
+        coarse = _each(thumbnails, partial(_coarse, side=side, sigma=sigma))
+        starts = range(0, count, _ROWS_AT_ONCE)
+        nearest = in_threads(partial(_nearest, coarse, wanted), starts)
+        nearest = track(nearest, "Sorting pictures", total=len(starts), unit="parts")
+        for start, found in zip(starts, nearest, strict=True):
+            rows = np.repeat(np.arange(start, start + len(found)), wanted)
+            pairs = np.sort(np.stack([rows, found.ravel()]), axis=0)
+            keys.append(pairs[0] * count + pairs[1])
     key = np.unique(np.concatenate(keys))
     return key // count, key % count
+
+
+def _nearest(coarse: Rows, wanted: int, start: int) -> Indices:
+    """The pictures (R, wanted) that are nearest to each of those from `start` on, in no order."""
+    own = coarse[start : start + _ROWS_AT_ONCE]
+    values = np.empty((len(own), 0), np.float32)
+    places = np.empty((len(own), 0), np.int64)
+    for column in range(0, len(coarse), _COLUMNS_AT_ONCE):
+        alike = own @ coarse[column : column + _COLUMNS_AT_ONCE].T
+        itself = np.arange(len(own)) + start - column
+        inside = np.flatnonzero((itself >= 0) & (itself < alike.shape[1]))
+        alike[inside, itself[inside]] = -np.inf
+        values = np.concatenate([values, alike], axis=1)
+        numbers = np.broadcast_to(np.arange(column, column + alike.shape[1]), alike.shape)
+        places = np.concatenate([places, numbers], axis=1)
+        if values.shape[1] > wanted:
+            best = np.argpartition(values, -wanted, axis=1)[:, -wanted:]
+            values, places = np.take_along_axis(values, best, 1), np.take_along_axis(places, best, 1)
+    return places
 
 
 def _coarse(thumbnails: NDArray[np.uint8], side: int, sigma: float) -> Floats:
     """Descriptors (N, side * side) of length 1: small pictures without light."""
     factor = SIDE_PX // side
-    coarse = np.empty((len(thumbnails), side * side), np.float32)
-    for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
-        part = thumbnails[start : start + _ROWS_AT_ONCE].astype(np.float32)
-        small = part.reshape(len(part), side, factor, side, factor).mean(axis=(2, 4))
-        fine = small - ndimage.gaussian_filter(small, (0, sigma, sigma), mode="reflect")
-        flat = fine.reshape(len(part), -1)
-        flat -= flat.mean(axis=1, keepdims=True)
-        coarse[start : start + len(part)] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    return coarse
+    small = thumbnails.astype(np.float32).reshape(len(thumbnails), side, factor, side, factor).mean(axis=(2, 4))
+    fine = small - ndimage.gaussian_filter(small, (0, sigma, sigma), mode="reflect")
+    flat: Floats = fine.reshape(len(thumbnails), -1)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return flat
 
 
-def _threshold(pictures: NDArray[np.float16], deviations: float) -> float:
+def _threshold(pictures: Rows, deviations: float) -> float:
     """Similarity from which pictures of this kind are the same."""
     rng = np.random.default_rng(0)
     count = len(pictures)
@@ -195,11 +225,12 @@ def _threshold(pictures: NDArray[np.float16], deviations: float) -> float:
     return min(max(middle + deviations * spread, LEAST_SIMILARITY), CERTAIN_SIMILARITY)
 
 
-def _compared(pictures: NDArray[np.float16], firsts: Indices, seconds: Indices, title: str) -> Floats:
+def _compared(pictures: Rows, firsts: Indices, seconds: Indices, title: str) -> Floats:
     """Similarities (P,) of pairs sorted by their first picture."""
 
     def of_one(part: slice) -> tuple[slice, Floats]:
-        return part, similarities(prepared_windows(pictures[firsts[part.start]]), pictures[seconds[part]])
+        (first,) = pictures[firsts[part.start : part.start + 1]]
+        return part, similarities(prepared_windows(first), pictures[seconds[part]])
 
     values = np.zeros(len(firsts), np.float32)
     parts = list(_runs(firsts))

@@ -21,7 +21,7 @@ import numpy as np
 
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source, SourcePair
-from isdm.errors import ConfigError, DataError
+from isdm.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of a name; an unknown one is a `ConfigError`."""
+    """The recipe of a name; an unknown one is a `UsageError`."""
     if name not in RECIPES:
-        raise ConfigError(f"recipe = {name!r} is unknown; choose {', '.join(RECIPES)}.")
+        raise UsageError(f"recipe = {name!r} is unknown; choose {', '.join(RECIPES)}.")
     return RECIPES[name]
 
 
@@ -83,7 +83,7 @@ def with_recipe(source: Source, config: DataConfig) -> tuple[Source, DataConfig]
         with classes, merging, groups and numbers of images.
 
     Raises:
-        ConfigError: the recipe is unknown.
+        UsageError: the recipe is unknown.
         DataError: the source lacks the recipe's categories, or no image shows one.
     """
     if config.recipe is None:

@@ -10,11 +10,12 @@ mean over the blocks of the best correlation found: 1 for the same picture, abou
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from isdm.data.image_files import ImageArray
+from isdm.data.image_files import ImageArray, as_picture
 
 SIDE_PX = 96
 """Height and width of the reduced pictures."""
@@ -33,7 +34,8 @@ FLAT = 2.0
 LEAST_NORM = 0.05 * BLOCK_PX
 """Norm below which a block holds nothing to be found."""
 
-_STARTS = [index * BLOCK_PX for index in range(BLOCKS)]
+_MEAN_OF_CHANNELS = (1 / 3, 1 / 3, 1 / 3, 0.0)
+_PLACES = [(y * BLOCK_PX, x * BLOCK_PX) for y in range(BLOCKS) for x in range(BLOCKS)]
 
 Floats = NDArray[np.float32]
 
@@ -45,15 +47,18 @@ def thumbnail(picture: ImageArray) -> NDArray[np.uint8]:
     """
     if min(picture.shape[:2]) < SMALLEST_PX:
         return np.zeros((SIDE_PX, SIDE_PX), np.uint8)
-    grey = picture[:, :, 0].astype(np.float32)
-    for channel in range(1, picture.shape[2]):  # several times faster than the mean over so short an axis
-        grey += picture[:, :, channel]
-    grey /= picture.shape[2]
-    if picture.dtype == np.uint16:  # few of the 16 bits may be used
-        grey *= 255 / max(float(grey.max()), 1.0)
-    small = Image.fromarray(grey).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
+    small = _grey(picture).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
     whole: NDArray[np.uint8] = np.rint(np.asarray(small)).clip(0, 255).astype(np.uint8)
     return whole
+
+
+def _grey(picture: ImageArray) -> Image.Image:
+    """A picture (H, W, C) in grey of about 0 to 255: the mean of its channels."""
+    if picture.dtype == np.uint16:  # few of the 16 bits may be used
+        values = picture[:, :, 0].astype(np.float32)
+        return Image.fromarray(values * np.float32(255 / max(float(values.max()), 1.0)))
+    shown = as_picture(np.ascontiguousarray(picture))
+    return shown if shown.mode == "L" else shown.convert("L", _MEAN_OF_CHANNELS)
 
 
 def without_light(thumbnails: NDArray[np.uint8], common: Floats | None = None) -> Floats:
@@ -74,46 +79,51 @@ def without_light(thumbnails: NDArray[np.uint8], common: Floats | None = None) -
 
 
 class Windows(NamedTuple):
-    """Where blocks are looked for: spectra (BLOCKS**2, …) of the windows, and the norm of each part of them."""
+    """Where blocks are looked for: every part (BLOCKS**2, P, BLOCK_PX**2) of the windows, and its norm (…, P)."""
 
-    spectra: NDArray[np.complex64]
+    parts: Floats
     norms: Floats
 
 
 def prepared_windows(picture: NDArray[np.floating]) -> Windows:
     """Prepare a picture (S, S) of `without_light` to look for others' blocks in it."""
-    windows: Floats = np.stack(
-        [picture[y : y + WINDOW_PX, x : x + WINDOW_PX].astype(np.float32) for y in _STARTS for x in _STARTS]
-    )
-    variance = _box_sums(windows * windows) - _box_sums(windows) ** 2 / BLOCK_PX**2
+    every = sliding_window_view(picture.astype(np.float32), (BLOCK_PX, BLOCK_PX))
+    shifts = 2 * REACH_PX + 1
+    parts = np.empty((BLOCKS**2, shifts, shifts, BLOCK_PX, BLOCK_PX), np.float32)
+    sums = np.empty((2, BLOCKS**2, shifts, shifts))
+    of_values, of_squares = _box_sums(picture), _box_sums(np.square(picture, dtype=np.float32))
+    for place, (y, x) in enumerate(_PLACES):
+        part = slice(y, y + shifts), slice(x, x + shifts)
+        parts[place] = every[part]
+        sums[0, place], sums[1, place] = of_values[part], of_squares[part]
+    variance = sums[1] - sums[0] ** 2 / BLOCK_PX**2
     norms = np.sqrt(np.maximum(variance, LEAST_NORM**2)).astype(np.float32)
-    return Windows(np.conj(np.fft.rfft2(windows)), norms)
+    return Windows(parts.reshape(BLOCKS**2, shifts**2, BLOCK_PX**2), norms.reshape(BLOCKS**2, shifts**2))
 
 
 def similarities(windows: Windows, pictures: NDArray[np.floating]) -> Floats:
-    """Similarity of each of the pictures (N, S, S) of `without_light` to the one with these windows: (N,)."""
-    parts = [
-        pictures[:, REACH_PX + y : REACH_PX + y + BLOCK_PX, REACH_PX + x : REACH_PX + x + BLOCK_PX]
-        for y in _STARTS
-        for x in _STARTS
-    ]
-    blocks = np.stack(parts, axis=1).astype(np.float32)  # (N, B, P, P)
-    blocks -= blocks.mean(axis=(2, 3), keepdims=True)
-    length = np.sqrt((blocks * blocks).sum(axis=(2, 3), keepdims=True))
+    """Similarity of each of the pictures (N, S, S) of `without_light` to the one with these windows: (N,).
+
+    A matrix product finds all correlations of a block at once: four times as fast as a Fourier transform of so small
+    windows.
+    """
+    blocks = np.empty((BLOCKS**2, len(pictures), BLOCK_PX**2), np.float32)
+    for place, (y, x) in enumerate(_PLACES):
+        top, left = y + REACH_PX, x + REACH_PX
+        blocks[place] = pictures[:, top : top + BLOCK_PX, left : left + BLOCK_PX].reshape(len(pictures), -1)
+    blocks -= blocks.mean(axis=2, keepdims=True)
+    length = np.linalg.norm(blocks, axis=2, keepdims=True)
     blocks /= np.where(length > LEAST_NORM, length, np.inf)
-    # The transform of the mirrored correlation: a block's shift by (y, x) stands at (-y, -x), that is from the end.
-    product = np.fft.rfft2(blocks, (WINDOW_PX, WINDOW_PX)) * windows.spectra
-    found = np.fft.irfft2(product, (WINDOW_PX, WINDOW_PX))
-    shifts = -np.arange(2 * REACH_PX + 1)
-    correlation = found[:, :, shifts[:, None], shifts] / windows.norms
-    return np.asarray(correlation.reshape(*correlation.shape[:2], -1).max(axis=2).mean(axis=1), np.float32)
+    correlation = blocks @ windows.parts.transpose(0, 2, 1)
+    correlation /= windows.norms[:, None]
+    return np.asarray(correlation.max(axis=2).mean(axis=0), np.float32)
 
 
-def _box_sums(values: Floats) -> NDArray[np.float64]:
-    """Sums over every BLOCK_PX x BLOCK_PX part of (B, W, W), by integral images."""
-    total = np.pad(values.astype(np.float64), ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
+def _box_sums(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Sums over every BLOCK_PX x BLOCK_PX part of (S, S), by an integral image."""
+    total = np.pad(values.astype(np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     size = BLOCK_PX
     sums: NDArray[np.float64] = (
-        total[:, size:, size:] - total[:, :-size, size:] - total[:, size:, :-size] + total[:, :-size, :-size]
+        total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
     )
     return sums

@@ -11,13 +11,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from isdm.data.annotation_values import declared_labels, label_text, shown
 from isdm.data.dataset import Split
 from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, image_files, inside
 from isdm.data.tree_files import is_file, text_lines, text_of
 from isdm.errors import DataError
+from isdm.yaml_text import YamlTextError, parse_yaml
 
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASSES = "classes.txt"
@@ -76,10 +75,9 @@ def read_settings(source: Path) -> Settings:
 
 def _read_yaml(file: Path) -> Any:
     try:
-        return yaml.safe_load(text_of(file))
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        # Beside its own errors PyYAML lets through those of a value that does not fit its tag.
-        raise DataError(f"{file} cannot be read as YAML: {' '.join(str(error).split())[:200]}.") from None
+        return parse_yaml(text_of(file))
+    except YamlTextError as error:
+        raise DataError(f"{file} cannot be read as YAML: {error}.") from None
 
 
 def _names(file: Path, values: Mapping[str, Any]) -> dict[int, str]:

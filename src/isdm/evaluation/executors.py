@@ -17,7 +17,7 @@ import torch
 
 from isdm.config import EvaluateConfig
 from isdm.data.dataset import SegmentationDataset
-from isdm.errors import ConfigError, IsdmError, OutputError
+from isdm.errors import IsdmError, OutputError, UsageError
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, run_cell
 from isdm.parallel import num_cores
 from isdm.progress import Reporter, progress, say
@@ -42,14 +42,14 @@ class Execution:
         """Refuse what cannot be.
 
         Raises:
-            ConfigError: no process, a share out of range, or both kinds of workers.
+            UsageError: no process, a share out of range, or both kinds of workers.
         """
         if self.jobs < 1:
-            raise ConfigError(f"--jobs {self.jobs}: give 1 or more processes.")
+            raise UsageError(f"--jobs {self.jobs}: give 1 or more processes.")
         if not 0 < self.gpu_share <= 1:
-            raise ConfigError(f"--gpu-share {self.gpu_share}: give a share of a GPU above 0 and at most 1.")
+            raise UsageError(f"--gpu-share {self.gpu_share}: give a share of a GPU above 0 and at most 1.")
         if self.ray is not None and self.jobs > 1:
-            raise ConfigError("--jobs goes with workers on this machine; with --ray the cluster decides.")
+            raise UsageError("--jobs goes with workers on this machine; with --ray the cluster decides.")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run_cells(
 
     Raises:
         OutputError: workers die over and over on one cell, or do not see the study's folder.
-        ConfigError: see `isdm.synthesis.cluster.connected`.
+        UsageError: see `isdm.synthesis.cluster.connected`.
     """
     total = sum(cell.num_steps for cell in cells)
     done = total - sum(cell.num_steps for cell in missing)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
+from isdm.config import read_yaml
 from isdm.errors import DataError
 from isdm.evaluation.counts import FILE_NAME as COUNTS
 from isdm.evaluation.counts import OBJECT_RECALL
@@ -35,7 +35,7 @@ def pool_studies(studies: Sequence[Path], out: Path, name: str) -> Path:
         for file in (study / "results.parquet", study / COUNTS, study / "study.yaml"):
             if not file.is_file():
                 raise DataError(f"{file} does not exist: this fold is not finished. Run it again; it goes on.")
-    facts = [yaml.safe_load((study / "study.yaml").read_text("utf-8")) for study in studies]
+    facts = [read_yaml(study / "study.yaml") for study in studies]
     results = [pl.read_parquet(study / "results.parquet") for study in studies]
     counts = [pl.read_parquet(study / COUNTS) for study in studies]
     _check_groups(counts)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isdm.config import Arm, Count, EvaluateConfig
-from isdm.errors import ConfigError
+from isdm.errors import ConfigError, UsageError
 from isdm.files import sha256_of_json
 
 
@@ -70,7 +70,7 @@ def make_rows(
     for row in _reference_rows(config, num_real):
         rows.setdefault(row, row)
     if not rows:
-        raise ConfigError("The grid has no row with a training image; give real or synthetic counts above 0.")
+        raise UsageError("The grid has no row with a training image; give real or synthetic counts above 0.")
     return sorted(rows, key=lambda r: (r.num_real_images, r.num_synthetic_images, r.arm, r.synthetic_set))
 
 

@@ -18,6 +18,7 @@ from isdm.evaluation.gallery import class_pixels, write_gallery
 from isdm.evaluation.leaks import check_origin, find_leaks, refuse_or_warn
 from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
 from isdm.files import write_with, write_yaml
+from isdm.locking import one_at_a_time
 from isdm.metrics.segmentation import mean_image_iou, pooled_iou
 from isdm.models.segmenters import build_segmenter
 from isdm.progress import say
@@ -40,6 +41,7 @@ MAY_CHANGE = frozenset(
 """Options that a study may be given anew; finished cells that still belong to it are kept."""
 
 
+@one_at_a_time()
 def evaluate(
     config: EvaluateConfig,
     dataset: SegmentationDataset,

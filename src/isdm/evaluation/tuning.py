@@ -9,19 +9,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from isdm import provenance
 from isdm.config import EvaluateConfig, TuneConfig, build
 from isdm.data.dataset import Pair, SegmentationDataset, load_arrays, write_metadata
-from isdm.errors import ConfigError, DataError
+from isdm.errors import ConfigError, DataError, OutputError, UsageError
 from isdm.evaluation.cells import cell_seed
 from isdm.evaluation.leaks import check_origin, refuse_or_warn
 from isdm.evaluation.rows import subset
 from isdm.evaluation.study import evaluate
 from isdm.files import copy_file, write_json
+from isdm.locking import one_at_a_time
 from isdm.progress import progress, say
 from isdm.training.segmentation import LabelledImages, MixedImages, train_segmenter
 
@@ -56,6 +57,7 @@ class _Data:
     trained_on: Mapping[str, int]
 
 
+@one_at_a_time()
 def tune(
     config: TuneConfig, dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset], out: Path
 ) -> Path:
@@ -68,29 +70,21 @@ def tune(
         out: folder for the trials, `best.json`, the set of the best mix and its study.
 
     Raises:
-        ConfigError: Optuna is not installed, or no set is given.
+        ConfigError: Optuna is not installed.
+        UsageError: no set is given.
         DataError: a synthetic set saw other data than the training split.
     """
     if find_spec("optuna") is None:
         raise ConfigError("The search needs the extra `tune`: pip install 'isdm[tune]'.")
-    import optuna
-
     if not synthetic:
-        raise ConfigError("Give at least one synthetic set with --synthetic, or a model with --model.")
+        raise UsageError("Give at least one synthetic set with --synthetic, or a model with --model.")
     refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
     inputs |= {f"synthetic {name}": one.fingerprint("train") for name, one in synthetic.items()}
     provenance.begin(out, "tune", config.plain(), inputs, may_change={"trials", "device", "storage", "repeats"})
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = optuna.create_study(
-        study_name=out.resolve().name,
-        storage=config.storage or f"sqlite:///{out.resolve() / 'trials.db'}",
-        sampler=optuna.samplers.TPESampler(seed=config.seed),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    search = _opened_search(config, out)
     done = len(search.trials)
     with progress("Trying mixes", total=config.trials, done=min(done, config.trials), unit="mixes") as bar:
         search.optimize(
@@ -98,12 +92,43 @@ def tune(
             n_trials=max(0, config.trials - done),
             callbacks=[lambda _, trial: bar.advance(note=_note(trial.value))],
         )
-    best = _best(config, data, search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+    best = _best(
+        config, data, [trial for trial in search.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    )
     write_json(out / "best.json", {**asdict(best[0]), "validation_iou": best[1], "trials": len(search.trials)})
     say(f"Best on the validation images ({best[1]:.3f}): {best[0]}")
     results = _study_of(config, best[0], dataset, synthetic, data, out)
     provenance.finish(out, config.plain(), watch.seconds)
     return results
+
+
+def _opened_search(config: TuneConfig, out: Path) -> Any:
+    """The search with the trials that its database holds; Optuna keeps them as JSON, never as pickles.
+
+    Raises:
+        OutputError: the database cannot be reached or is damaged.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = config.storage or f"sqlite:///{out.resolve() / 'trials.db'}"
+    try:
+        search = optuna.create_study(
+            study_name=out.resolve().name,
+            storage=storage,
+            sampler=optuna.samplers.TPESampler(seed=config.seed),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        search.get_trials(deepcopy=False)  # damage is found here
+        return search
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise OutputError(
+            f"{storage} cannot be used as the database of the search ({reason}); give another --storage, or remove "
+            f"trials.db to search anew."
+        ) from None
 
 
 def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]) -> _Data:
@@ -203,7 +228,8 @@ def _best(config: TuneConfig, data: _Data, trials: list[Any]) -> tuple[Mix, floa
     Raises:
         DataError: no such mix was tried.
     """
-    found = [(trial.value, Mix(**trial.user_attrs["mix"])) for trial in trials if "mix" in trial.user_attrs]
+    found = [(trial.value, _mix_of(trial)) for trial in trials if "mix" in trial.user_attrs]
+    found = [(value, mix) for value, mix in found if mix.synthetic_set in (*data.synthetic, "")]
     painted = [(value, mix) for value, mix in found if mix.num_synthetic_images and mix.num_real_images]
     if not painted:
         raise DataError("No mix of real and synthetic images was tried; give more --trials or other counts.")
@@ -212,6 +238,19 @@ def _best(config: TuneConfig, data: _Data, trials: list[Any]) -> tuple[Mix, floa
     if plain >= value:
         say(f"On the validation images real images alone ({plain:.3f}) are as good as the best mix ({value:.3f}).")
     return mix, float(value)
+
+
+def _mix_of(trial: Any) -> Mix:
+    """The mix that a trial of the database tried."""
+    values = trial.user_attrs["mix"]
+    kinds = get_type_hints(Mix)
+    if not isinstance(values, dict) or set(values) != set(kinds):
+        raise OutputError(f"Trial {trial.number} of the search has another form of mix; remove trials.db.")
+    for name, kind in kinds.items():
+        wanted = float | int if kind is float else kind
+        if not isinstance(values[name], wanted):
+            raise OutputError(f"Trial {trial.number} of the search has {name} = {values[name]!r}; remove trials.db.")
+    return Mix(**values)
 
 
 def _study_of(

@@ -14,13 +14,12 @@ import timm
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from isdm.errors import ConfigError, WeightsUnavailableError
+from isdm.errors import ConfigError, UsageError, WeightsUnavailableError
 from isdm.models.segmenters import PACKAGED_ENCODER, Segmenter, packaged_weights
-from isdm.models.state_files import UnreadableStateError, load_plain_tensors
+from isdm.models.state_files import UnreadableStateError, load_weights
 from isdm.progress import say
 
 LEAST_SIDE_PX = 96
@@ -76,7 +75,7 @@ def load_extractor(name: str, device: torch.device) -> FeatureExtractor:
         device: where to run it.
 
     Raises:
-        ConfigError: an unknown name.
+        UsageError: an unknown name.
         WeightsUnavailableError: the weights are not at hand, or do not fit.
     """
     if name in ("auto", "efficientnet-lite0"):
@@ -95,7 +94,7 @@ def load_extractor(name: str, device: torch.device) -> FeatureExtractor:
         return FeatureExtractor(shown, _timm_features(network, device))
     if name.partition("=")[0] == _INCEPTION:
         return _inception(name.partition("=")[2], device)
-    raise ConfigError(
+    raise UsageError(
         f"extractor = {name!r} is unknown; give auto, efficientnet-lite0, inception, timm:NAME, timm:NAME=FILE or "
         f"segmenter."
     )
@@ -103,7 +102,7 @@ def load_extractor(name: str, device: torch.device) -> FeatureExtractor:
 
 def _timm_network(name: str, file: Path | None) -> nn.Module:
     if not timm.is_model(name.partition(".")[0]):
-        raise ConfigError(f"timm has no model {name!r}; `timm.list_models()` lists them.")
+        raise UsageError(f"timm has no model {name!r}; `timm.list_models()` lists them.")
     if file is None:
         try:
             network: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
@@ -128,11 +127,9 @@ def _read(file: Path, what: str = "weights") -> dict[str, Tensor]:
     if not file.is_file():
         raise WeightsUnavailableError(f"{file} does not exist; give a file of weights.")
     try:
-        state: Any = load_file(file) if file.suffix == ".safetensors" else load_plain_tensors(file)
+        return load_weights(file)
     except UnreadableStateError as reason:
         raise WeightsUnavailableError(f"{file} cannot be read as {what} ({reason}).") from None
-    inner: Any = state.get("state_dict", state) if isinstance(state, dict) else {}
-    return {key: value for key, value in inner.items() if isinstance(value, Tensor)}
 
 
 def _timm_features(network: nn.Module, device: torch.device) -> Callable[[Images], Features]:

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SMALL_MAP = 1024
+"""Pixels below which PyTorch normalises channels_last on a CPU with another, slower kernel."""
+
 
 def timestep_embedding(t: Tensor, channels: int) -> Tensor:
     """Sinusoidal embedding of `t` (N,) float32, not necessarily whole: (N, channels), cosines first."""
@@ -38,14 +41,16 @@ def silu(fresh: Tensor) -> Tensor:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation that keeps channels_last fast on the CPU.
 
-    The CPU kernel for channels_last is slower backwards than the one for NCHW (see
-    benchmarks/group_norm.py), so there the input is reordered for it and the output back.
+    PyTorch's CPU kernels for channels_last are slow backwards, and forwards on small maps (see
+    benchmarks/group_norm.py); there the input is reordered for those for NCHW and the output back.
     """
 
     def forward(self, h: Tensor) -> Tensor:
         """Normalise `h` (N, C, …)."""
         if h.ndim == 4 and h.device.type == "cpu" and not h.is_contiguous():
-            return super().forward(h.contiguous()).contiguous(memory_format=torch.channels_last)
+            keeps_gradient = torch.is_grad_enabled() and h.requires_grad
+            if keeps_gradient or h.shape[2] * h.shape[3] < SMALL_MAP:
+                return super().forward(h.contiguous()).contiguous(memory_format=torch.channels_last)
         return super().forward(h)
 
 

@@ -7,7 +7,6 @@ border included, up to rounding.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,24 +23,28 @@ WORTHWHILE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Patterns:
-    """The U distinct neighbourhoods of a batch of maps (N, K, H, W)."""
+    """The U distinct 5x5 neighbourhoods of a batch of maps (N, K, H, W), each as nine 3x3 ones.
+
+    The first convolution sees 3x3 pixels, and far fewer of those are distinct: V.
+    """
 
     maps: Tensor
-    """(U, K, 5, 5): the map's vectors, zero outside the image."""
-    inside: Tensor
-    """(U, 1, 3, 3): 1 where the inner pixels lie within the image, else 0; same dtype as `maps`."""
+    """(V, K, 3, 3): the map's vectors in the distinct 3x3 neighbourhoods of pixels, zero outside the image."""
+    inner: Tensor
+    """(U, 9) int64: 9 v + o, where the inner pixel o = 0 to 8 is surrounded by neighbourhood v; 9 V where it
+    lies outside the image."""
     index: Tensor
-    """(N, H, W) int64: which of the neighbourhoods surrounds each pixel."""
+    """(N, H, W) int64: which of the U neighbourhoods surrounds each pixel."""
 
     @property
     def are_worthwhile(self) -> bool:
         """Whether there are few enough of them."""
-        return len(self.maps) <= WORTHWHILE_SHARE * self.index.numel()
+        return len(self.inner) <= WORTHWHILE_SHARE * self.index.numel()
 
 
 @torch.no_grad()
 def find_patterns(semantic_map: Tensor) -> Patterns:
-    """Find the distinct 5x5 neighbourhoods of maps (N, K, H, W).
+    """Find the distinct neighbourhoods of maps (N, K, H, W).
 
     Vectors are told apart by a random projection in float64, neighbourhoods by a random linear hash of 64
     bits: for a million pixels the chance of any confusion is below 1e-7.
@@ -59,42 +62,32 @@ def find_patterns(semantic_map: Tensor) -> Patterns:
     for dy in range(SIDE):
         for dx in range(SIDE):
             hashes += around[:, dy : dy + height, dx : dx + width] * multipliers[dy, dx]
-    distinct, index = torch.unique(hashes, return_inverse=True)
+    index, (image, row, column) = _distinct(hashes)
 
-    places = torch.arange(index.numel(), device=device)
-    example = torch.empty(len(distinct), dtype=torch.int64, device=device)
-    example[index.flatten()] = places  # any pixel with the neighbourhood stands for all of them
-    image, row, column = example // (height * width), example // width % height, example % width
-    offsets = torch.arange(SIDE, device=device)
-    rows = row[:, None, None] + offsets[:, None]  # (U, 5, 1)
-    columns = column[:, None, None] + offsets  # (U, 1, 5)
-    images = image[:, None, None]
+    ids = around[_square(image, row, column, SIDE)]  # (U, 5, 5)
+    small = (ids.unfold(1, 3, 1).unfold(2, 3, 1) * multipliers[:3, :3]).sum(dim=(3, 4))  # (U, 3, 3) hashes
+    outside = ids[:, 1:-1, 1:-1] == 0  # (U, 3, 3)
+    small = torch.where(outside, small[:, 1:2, 1:2], small)  # they stand for the middle, which is inside
+    inner, (pattern, y, x) = _distinct(small)
+    of_middle = outside[pattern, y, x]
+    y, x = y.masked_fill(of_middle, 1), x.masked_fill(of_middle, 1)
     padded = F.pad(semantic_map, (REACH,) * 4).permute(0, 2, 3, 1)  # (N, H + 4, W + 4, K)
-    maps = padded[images, rows, columns].permute(0, 3, 1, 2)  # (U, K, 5, 5)
-    inner = around[images, rows, columns][:, 1:-1, 1:-1]  # (U, 3, 3)
-    return Patterns(maps, (inner > 0).to(maps.dtype)[:, None], index)
+    around_inner = _square(image[pattern], row[pattern] + y, column[pattern] + x, 3)
+    maps = padded[around_inner].permute(0, 3, 1, 2)  # (V, K, 3, 3)
+    entries = 9 * inner.flatten(1) + torch.arange(9, device=device)
+    return Patterns(maps, entries.masked_fill(outside.flatten(1), 9 * len(maps)), index)
 
 
-class LookUp(torch.autograd.Function):
-    """Rows of a table (U, C) for each pixel: (N, C, H, W); the gradient is summed in float32."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        """Look up `index` (N, H, W) in `table`."""
-        ctx.save_for_backward(index)
-        ctx.num_rows, ctx.dtype = len(table), table.dtype
-        return F.embedding(index, table).permute(0, 3, 1, 2)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Add up the gradient of every pixel that looked a row up."""
-        (index,) = ctx.saved_tensors
-        of_pixels = gradients[0].permute(0, 2, 3, 1).float().contiguous()  # (N, H, W, C)
-        summed = torch.ops.aten.embedding_dense_backward(of_pixels, index, ctx.num_rows, -1, False)
-        return summed.to(ctx.dtype), None
+def _square(image: Tensor, row: Tensor, column: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of the squares of pixels whose first ones are at (image, row, column)."""
+    offsets = torch.arange(side, device=row.device)
+    return image[:, None, None], row[:, None, None] + offsets[:, None], column[:, None, None] + offsets
 
 
-def look_up(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of `table` (U, C) for each pixel of `index` (N, H, W): (N, C, H, W)."""
-    values: Tensor = LookUp.apply(table, index)
-    return values
+def _distinct(hashes: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Number the distinct values of (A, B, C) int64, and say where an example of each lies."""
+    distinct, index = torch.unique(hashes, return_inverse=True)
+    example = torch.empty(len(distinct), dtype=torch.int64, device=hashes.device)
+    example[index.flatten()] = torch.arange(index.numel(), device=hashes.device)  # any one stands for all
+    height, width = hashes.shape[1:]
+    return index, (example // (height * width), example // width % height, example % width)

@@ -53,11 +53,13 @@ def load_published_state(path: Path) -> StateDict:
     return dict(state)
 
 
-def unet_options(state: StateDict, published_config: Mapping[str, Any]) -> dict[str, Any]:
+def unet_options(state: StateDict, head_channels: int) -> dict[str, Any]:
     """Options of `SemanticUNet` for a published state dict.
 
-    Widths, depth, attention and classes are read off the tensors; the head width and the image size (which
-    the file does not hold) come from `published_config` (keys as in the published code).
+    Widths, depth, attention and classes are read off the tensors, which do not tell the width of a head.
+
+    Raises:
+        KeyError, IndexError, ValueError, ArithmeticError: the tensors are not those of such a network.
     """
     base = state["time_embed.0.weight"].shape[1]  # the first level may be half as wide
     width, down, attention = [], [], []
@@ -79,7 +81,6 @@ def unet_options(state: StateDict, published_config: Mapping[str, Any]) -> dict[
     num_levels = len(per_level)
     down = [(num_res_blocks + 1) * (level + 1) - 1 for level in range(num_levels - 1)]
     first_of_level = [0] + [position + 1 for position in down]
-    head_channels = int(published_config.get("num_head_channels", PUBLISHED_DEFAULTS["num_head_channels"]))
     return {
         "in_channels": state["input_blocks.0.0.weight"].shape[1],
         "num_classes": state["middle_block.0.in_norm.mlp_shared.0.weight"].shape[1],

@@ -7,11 +7,10 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from isdm.errors import ConfigError, WeightsUnavailableError
-from isdm.models.state_files import UnreadableStateError, load_plain_tensors
+from isdm.errors import UsageError, WeightsUnavailableError
+from isdm.models.state_files import UnreadableStateError, load_weights
 
 SIZE_DIVISOR = 32
 PACKAGED_ENCODER = "timm-tf_efficientnet_lite0"
@@ -65,7 +64,7 @@ def build_segmenter(architecture: str, encoder: str, encoder_weights: str, num_c
         num_classes: number of classes, background included.
 
     Raises:
-        ConfigError: unknown architecture or encoder.
+        UsageError: unknown architecture or encoder.
         WeightsUnavailableError: the weights can neither be found nor fetched, or do not fit.
     """
     name = _ALIASES.get(architecture.lower(), architecture.lower())
@@ -92,7 +91,7 @@ def _create(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         network: nn.Module = smp.create_model(name, **options)
     except KeyError as error:
-        raise ConfigError(f"Architecture or encoder unknown to segmentation_models_pytorch: {error}.") from None
+        raise UsageError(f"Architecture or encoder unknown to segmentation_models_pytorch: {error}.") from None
     return network
 
 
@@ -130,11 +129,7 @@ def _load_encoder(encoder: nn.Module, path: Path, name: str) -> None:
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsUnavailableError(f"{path} does not exist; give imagenet, none or a file of weights.")
-    if path.suffix == ".safetensors":
-        return load_file(path)
     try:
-        state = load_plain_tensors(path)
+        return load_weights(path)
     except UnreadableStateError as reason:
         raise WeightsUnavailableError(f"{path} cannot be read as weights ({reason}).") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}

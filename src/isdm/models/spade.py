@@ -1,13 +1,14 @@
 """Spatially-adaptive normalisation (Park et al. 2019): the only way by which the mask enters the network."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isdm.models.layers import GroupNorm, TimeScaleShift, resample, silu, zero_initialised
-from isdm.models.patterns import Patterns, find_patterns, look_up
+from isdm.models.modulation import look_up, modulate
+from isdm.models.patterns import Patterns, find_patterns
 
 Resize = Literal["nearest", "area"]
 
@@ -52,26 +53,31 @@ class Conditions:
             self._patterns[size] = found if found.are_worthwhile else None
         return self._patterns[size]
 
-    def modulation(self, layer: "Spade", h: Tensor) -> tuple[Tensor, Tensor]:
-        """1 + gamma and beta of a layer, each (N, C, H', W'), kept ones where there are."""
+    def modulate(self, layer: "Spade", h: Tensor) -> Tensor:
+        """h · (1 + gamma) + beta of a layer (N, C, H', W'), kept ones where there are."""
         kept = self._modulations.get(id(layer))
         if kept is not None:
-            return kept
+            return torch.addcmul(kept[1], h, kept[0])
         patterns = self.patterns_at_size_of(h)
         if patterns is None:
             gamma, beta = layer.gamma_and_beta(self.at_size_of(h))
-            scale = 1 + gamma
         else:
             gamma, beta = layer.gamma_and_beta_of_patterns(patterns)
-            scale, beta = look_up(1 + gamma, patterns.index), look_up(beta, patterns.index)
-        if self._budget_bytes:
-            self._budget_bytes -= scale.nbytes + beta.nbytes
-            self.over_budget = self.over_budget or self._budget_bytes <= 0
-            if self._budget_bytes > 0:
-                self._modulations[id(layer)] = (scale, beta)
-            else:
-                self._budget_bytes = 0
-        return scale, beta
+            if self._budget_bytes <= 0:
+                return modulate(h, 1 + gamma, beta, patterns.index)
+            gamma, beta = look_up(gamma, patterns.index, h), look_up(beta, patterns.index, h)
+        scale = 1 + gamma
+        self._keep_within_budget(layer, scale, beta)
+        return torch.addcmul(beta, h, scale)
+
+    def _keep_within_budget(self, layer: "Spade", scale: Tensor, beta: Tensor) -> None:
+        if self._budget_bytes <= 0:
+            return
+        self._budget_bytes -= scale.nbytes + beta.nbytes
+        if self._budget_bytes > 0:
+            self._modulations[id(layer)] = (scale, beta)
+        else:
+            self._budget_bytes, self.over_budget = 0, True
 
 
 class Spade(nn.Module):
@@ -90,19 +96,28 @@ class Spade(nn.Module):
         return self.to_gamma(hidden), self.to_beta(hidden)
 
     def gamma_and_beta_of_patterns(self, patterns: Patterns) -> tuple[Tensor, Tensor]:
-        """The same in the middle of each distinct neighbourhood: (U, C) each."""
+        """The same in the middle of each distinct neighbourhood: (U, C) each.
+
+        The second convolution is the sum of what its nine weights make of the nine inner pixels.
+        """
+        exact = torch.promote_types(
+            self.to_beta.weight.dtype, torch.float32
+        )  # sums of bfloat16 rows would round each
         # fmt: off
-        hidden = F.conv2d(patterns.maps, self.shared.weight, self.shared.bias)         # (U, hidden, 3, 3)
-        hidden = (F.relu(hidden) * patterns.inside).flatten(1)                         # (U, hidden * 9)
-        gamma = F.linear(hidden, self.to_gamma.weight.flatten(1), self.to_gamma.bias)  # (U, C)
-        beta = F.linear(hidden, self.to_beta.weight.flatten(1), self.to_beta.bias)     # (U, C)
+        weight = torch.cat([self.to_gamma.weight, self.to_beta.weight])          # (2C, hidden, 3, 3)
+        bias = torch.cat([cast("Tensor", self.to_gamma.bias), cast("Tensor", self.to_beta.bias)])  # (2C,)
+        hidden = F.linear(patterns.maps.flatten(1), self.shared.weight.flatten(1), self.shared.bias)
+        weight = weight.permute(2, 3, 0, 1).flatten(0, 2)                        # (9 * 2C, hidden)
+        parts = F.linear(F.relu(hidden), weight).view(-1, len(bias))             # (9 * V, 2C)
+        parts = F.pad(parts, (0, 0, 0, 1)).to(exact)                             # a row of zeros for outside
+        both = F.embedding_bag(patterns.inner, parts, mode="sum") + bias         # (U, 2C)
         # fmt: on
+        gamma, beta = both.chunk(2, dim=1)
         return gamma, beta
 
     def forward(self, h: Tensor, conditions: Conditions) -> Tensor:
         """Modulate `h` (N, C, H, W): norm(h) * (1 + gamma) + beta (Park et al. 2019, equation 1)."""
-        scale, beta = conditions.modulation(self, h)  # (N, C, H, W) each
-        return torch.addcmul(beta, self.norm(h), scale)
+        return conditions.modulate(self, self.norm(h))  # (N, C, H, W)
 
 
 class SpadeResBlock(nn.Module):

@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
 from isdm.data.dataset import Pair, SegmentationDataset
-from isdm.data.describing_text import printable
 from isdm.data.image_files import read_image, write_png
 from isdm.files import read_json, read_json_lines, write_text
 from isdm.report.audit_text import copying_verdict, fidelity_rows, lead
 from isdm.report.contact_sheet import overlay, small_image, small_mask
 from isdm.report.drawing import DARK, LIGHT, Theme, legend_below, styled, svg
+from isdm.report.pages import render
 from isdm.report.pictures import data_uri, jpeg_uri
+from isdm.text import printable
 from isdm.version import __version__
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _SHEET_PX, _GAP_PX = 160, 8
 
 
@@ -67,14 +66,7 @@ def write_audit_page(audit: Path, synthetic: SegmentationDataset, dataset: Segme
         "num_real_backgrounds": found["num_real_backgrounds"],
         "version": __version__,
     }
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(audit / "index.html", environment.get_template("audit.html.j2").render(page))
+    write_text(audit / "index.html", render("audit.html.j2", page))
     return audit / "index.html"
 
 

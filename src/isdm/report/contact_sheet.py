@@ -17,11 +17,11 @@ from scipy import ndimage
 
 from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, SegmentationDataset
 from isdm.data.describing import Statistics
-from isdm.data.describing_text import printable
 from isdm.data.image_files import ImageArray, MaskArray, as_shown, size_text
 from isdm.progress import track
 from isdm.report.dataset_figures import class_label
 from isdm.report.drawing import LIGHT
+from isdm.text import printable
 
 PICTURE_PX = 240
 """Longer side of a small picture."""

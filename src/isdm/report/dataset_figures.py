@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from isdm.data.dataset import SegmentationClass
 from isdm.data.describing import KEPT_PERCENT, ObjectSizes, Statistics
-from isdm.data.describing_text import area_text, printable
+from isdm.data.describing_text import area_text
 from isdm.report.drawing import LIGHT, Theme, legend_below, percent_text, scale_to_shares, shortened, styled
+from isdm.text import printable
 
 MOST_ROWS = 40
 """Classes in one panel; where there are more, the rarest are left to the tables."""

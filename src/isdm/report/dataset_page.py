@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from isdm import provenance
 from isdm.data.dataset import SegmentationClass, SegmentationDataset
 from isdm.data.describing import KEPT_PERCENT, Statistics, as_json, equivalent_diameter_px, gather
-from isdm.data.describing_text import area_text, class_choice, printable, share_text
+from isdm.data.describing_text import area_text, class_choice, share_text
 from isdm.data.image_files import write_png
 from isdm.errors import OutputError
 from isdm.files import remove_abandoned, write_json, write_text, written_aside
+from isdm.locking import beside, locked
 from isdm.progress import say
 from isdm.report.contact_sheet import ShownPair, contact_sheet, draw_pairs, shown_classes
 from isdm.report.dataset_figures import (
@@ -35,12 +35,13 @@ from isdm.report.dataset_figures import (
     object_sizes_figure,
 )
 from isdm.report.drawing import DARK, LIGHT, save, svg
+from isdm.report.pages import render
 from isdm.report.pictures import data_uri, jpeg_uri
+from isdm.text import printable
 from isdm.version import __version__
 
 STAGE = "data describe"
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _FIGURES: Mapping[str, Callable[..., Figure | None]] = {
     "class-pixels": class_pixels_figure,
     "class-images": class_images_figure,
@@ -69,7 +70,7 @@ def describe_dataset(dataset: SegmentationDataset, out: Path) -> Statistics:
         say(f"{out} already describes this dataset.")
         return statistics
     remove_abandoned(out)
-    with written_aside(out) as aside:
+    with locked(beside(out)), written_aside(out) as aside:
         provenance.begin(aside, STAGE, {}, inputs)
         write_description(dataset, statistics, aside)
         provenance.finish(aside, {}, watch.seconds)
@@ -101,14 +102,7 @@ def write_description(dataset: SegmentationDataset, statistics: Statistics, fold
         "pairs": [_shown(pair, statistics) for pair in pairs],
         "version": __version__,
     }
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(folder / "index.html", environment.get_template("dataset.html.j2").render(page))
+    write_text(folder / "index.html", render("dataset.html.j2", page))
     write_json(folder / "statistics.json", as_json(statistics))
 
 

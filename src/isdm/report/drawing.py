@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from isdm.files import write_with
+from isdm.text import printable
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def legend_below(figure: Figure, panels: Sequence[Axes], *, columns: int) -> Non
 
 
 def shortened(text: str, limit: int = 18) -> str:
-    """A text of at most `limit` characters."""
+    """A text of at most `limit` characters, all of them such as can be drawn."""
+    text = printable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -6,13 +6,13 @@ Pictures are embedded only from the study's own gallery folder.
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from isdm.files import read_json, write_text
@@ -22,6 +22,8 @@ from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, c
 from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
 from isdm.report.latex import latex_table
+from isdm.report.pages import render
+from isdm.report.quality_figure import quality_figure
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import (
     CELL_COLUMNS,
@@ -38,9 +40,9 @@ from isdm.report.tables import (
     summary_table,
 )
 from isdm.report.verdict import basis, change, headline, verdicts
+from isdm.text import printable, spreadsheet_cell
 from isdm.version import __version__
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 Draw = Callable[..., Figure | None]
@@ -82,6 +84,8 @@ def report(
     for name, text in downloads.items():
         write_text(folder / "tables" / name, text)
     heard = None if audit is None else read_json(audit)
+    audited = {name: read_json(path) for name, path in audits.items()}
+    class_names = [one["name"] for one in facts["classes"]]
     num_sets = len({name for name in results["synthetic_set"].to_list() if name})
     page = {
         "facts": facts,
@@ -93,9 +97,17 @@ def report(
         "classes": _classes(facts),
         "audit": None if heard is None else agreement(heard),
         "fidelity": None if heard is None or "fidelity" not in heard else _fidelity(heard, audit),
-        "qualities": _qualities({name: read_json(path) for name, path in audits.items()}),
+        "qualities": _qualities(audited),
         "gallery": _gallery(study / "gallery", dict(ordered_rows(summary))),
-        "figures": _figures(results, summary, comparisons, facts, folder / "figures"),
+        "figures": _figures(
+            {
+                "scaling": partial(scaling_figure, results, summary, comparisons),
+                "gains": partial(gains_figure, summary),
+                "class-pixels": partial(class_pixels_figure, facts["class_pixels"], class_names),
+                "quality": partial(quality_figure, audited),
+            },
+            folder / "figures",
+        ),
         "tables": _class_tables(summary),
         "measured": _measured(results),
         "downloads": {name: _download(text) for name, text in downloads.items()},
@@ -105,24 +117,19 @@ def report(
         "version": __version__,
     }
     path = folder / "index.html"
-    write_text(path, _environment().get_template("report.html.j2").render(page))
+    write_text(path, render("report.html.j2", page))
     return path
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _csv(table: pl.DataFrame) -> str:
     text = StringIO()
-    table.write_csv(text)
+    texts = [name for name, kind in table.schema.items() if kind == pl.String]
+    table.with_columns(pl.col(name).map_elements(_cell, pl.String) for name in texts).write_csv(text)
     return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    return spreadsheet_cell(printable(text))
 
 
 def _download(text: str) -> str:
@@ -258,20 +265,8 @@ def _picture(folder: Path, name: str) -> str | None:
     return _data_uri("image/png", content) if content.startswith(_PNG_START) else None
 
 
-def _figures(
-    results: pl.DataFrame,
-    summary: pl.DataFrame,
-    comparisons: pl.DataFrame,
-    facts: Mapping[str, Any],
-    folder: Path,
-) -> dict[str, dict[str, str]]:
+def _figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, dict[str, str]]:
     """Save each figure as PNG and PDF; give its SVG variants (light or dark, wide or narrow) for the page."""
-    pixels, order = facts["class_pixels"], [one["name"] for one in facts["classes"]]
-    drawings: dict[str, Draw] = {
-        "scaling": lambda **how: scaling_figure(results, summary, comparisons, **how),
-        "gains": lambda **how: gains_figure(summary, **how),
-        "class-pixels": lambda **how: class_pixels_figure(pixels, order, **how),
-    }
     embedded = {}
     for name, draw in drawings.items():
         figure = draw()

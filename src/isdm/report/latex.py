@@ -3,6 +3,7 @@
 import polars as pl
 
 from isdm.report.tables import FOREGROUND, architecture_name, architectures_of, ordered_rows, points
+from isdm.text import printable
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -17,6 +18,8 @@ _ESCAPES = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "[": "{[}",  # after the end of a line LaTeX would take it for the line's option
+    "]": "{]}",
 }
 
 
@@ -59,4 +62,4 @@ def latex_table(summary: pl.DataFrame, comparisons: pl.DataFrame) -> str:
 
 def escaped(text: str) -> str:
     """Text in which LaTeX sees no command."""
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    return "".join(_ESCAPES.get(character, character) for character in printable(text))

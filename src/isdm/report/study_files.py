@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from isdm.errors import DataError
 from isdm.report.tables import RESULT_COLUMNS
+from isdm.yaml_text import YamlTextError, parse_yaml
 
 
 def read_study(path: Path) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def read_study(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} does not exist, so this is no study folder. Make one with `isdm evaluate`.")
     try:
-        facts = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        facts = parse_yaml(path.read_text("utf-8"))
+    except (YamlTextError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not valid YAML ({error}). Restore it or run `isdm evaluate` again.") from None
     if not isinstance(facts, dict):
         raise DataError(f"{path} holds no mapping. Restore it or run `isdm evaluate` again.")

@@ -11,6 +11,8 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from isdm.text import printable
+
 FOREGROUND = "mean_foreground_iou"
 WITH_BACKGROUND = "mean_iou_with_background"
 PER_IMAGE = "mean_per_image_foreground_iou"
@@ -250,7 +252,7 @@ def format_table(summary: pl.DataFrame) -> Table:
     }
     table = Table("configuration", title="Mean foreground IoU (± spread over repeats, points over real only)")
     for name in names:
-        table.add_column(Text(architecture_name(name)), justify="right")
+        table.add_column(Text(printable(architecture_name(name))), justify="right")
     for row, label in ordered_rows(summary):
         texts = []
         for name in names:
@@ -259,7 +261,7 @@ def format_table(summary: pl.DataFrame) -> Table:
             if line is not None and line["gain_points"] is not None and row != baseline_of(summary, name):
                 text += f" ({points(line['gain_points'])})"
             texts.append(Text(text, style="bold" if best.get(name) == row else ""))
-        table.add_row(Text(label), *texts)  # Text, not str: a name may hold rich's own markup
+        table.add_row(Text(printable(label)), *texts)  # Text, not str: a name may hold rich's own markup
     return table
 
 

@@ -23,7 +23,7 @@ import torch
 
 from isdm.config import SampleConfig
 from isdm.data.dataset import SegmentationDataset
-from isdm.errors import ConfigError, OutputError
+from isdm.errors import ConfigError, OutputError, UsageError
 from isdm.files import append_json_line, write_text
 from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import say
@@ -173,7 +173,7 @@ def _require_reachable(address: str) -> None:
     """Refuse an address at once where nothing listens; Ray itself tries for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        raise ConfigError(f"--ray {address!r} is neither auto nor HOST:PORT of a cluster started with `ray start`.")
+        raise UsageError(f"--ray {address!r} is neither auto nor HOST:PORT of a cluster started with `ray start`.")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS):
             pass

@@ -11,6 +11,7 @@ from isdm.data.dataset import SegmentationDataset, load_masks, write_metadata
 from isdm.data.instances import load_instances
 from isdm.errors import DataError, ModelError
 from isdm.files import append_json_line, read_json, sha256_of_json, write_json
+from isdm.locking import one_at_a_time
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
 from isdm.progress import progress, say
 from isdm.synthesis.backgrounds import find_backgrounds, without_held_out
@@ -23,6 +24,7 @@ MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})
 """Options that a resumed run may be given anew; they do not change the pictures (but for rounding)."""
 
 
+@one_at_a_time()
 def sample(
     config: SampleConfig, model: Path, dataset: SegmentationDataset, out: Path, ray: str | None = None
 ) -> SegmentationDataset:

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from isdm.config import SelectConfig
 from isdm.data.image_files import ImageArray
+from isdm.errors import ModelError
 from isdm.files import write_with
 from isdm.hardware import select_device, select_dtype
 from isdm.models.segmenters import Segmenter, build_segmenter
+from isdm.models.state_files import UnreadableStateError, load_weights
 from isdm.training.segmentation import LabelledImages, predict_probabilities, train_segmenter
 
 Probabilities = NDArray[np.float32]
@@ -89,9 +91,7 @@ def train_judges(
             file = folder / f"{architecture}-{k}.safetensors"
             network = build_segmenter(architecture, config.encoder, "none", num_classes).to(device)
             if file.is_file():
-                state = load_file(file)
-                scores.append(float(state.pop(_SCORE)))
-                nn.Module.load_state_dict(network, state)
+                scores.append(_load(network, file))
                 for _ in range(num_steps):
                     on_step()
             else:
@@ -121,6 +121,20 @@ _SCORE = "validation_iou"
 def _save(network: Segmenter, score: float, file: Path) -> None:
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     write_with(file, lambda aside: save_file(state | {_SCORE: torch.tensor(score)}, aside))
+
+
+def _load(network: Segmenter, file: Path) -> float:
+    """Load what `_save` wrote; gives the score."""
+    try:
+        state = load_weights(file)
+        score = float(state.pop(_SCORE))
+        nn.Module.load_state_dict(network, state)
+    except (UnreadableStateError, KeyError, RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{file} cannot be read as a judge ({reason}); remove it, and it is trained again."
+        ) from None
+    return score
 
 
 def judge_steps(config: SelectConfig, num_images: int) -> int:

@@ -27,6 +27,7 @@ from isdm.data.image_files import ImageArray, MaskArray, write_png
 from isdm.errors import DataError
 from isdm.files import copy_file, read_json_lines, write_json
 from isdm.hardware import select_device
+from isdm.locking import one_at_a_time
 from isdm.models.features import FeatureExtractor, encoder_extractor, load_extractor, needs_segmenter
 from isdm.progress import progress, say, track
 from isdm.synthesis.decisions import Decision, Judged, decide
@@ -49,6 +50,7 @@ AT_ONCE = 256
 """Pairs that are decoded and measured at a time."""
 
 
+@one_at_a_time()
 def select(
     config: SelectConfig, synthetic: SegmentationDataset, dataset: SegmentationDataset, out: Path
 ) -> SegmentationDataset:

@@ -17,18 +17,26 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from isdm.diffusion.schedule import REFERENCE_TIMESTEPS
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file, write_json, write_text, write_with
+from isdm.models.model_files import own_file
+from isdm.models.state_files import UnreadableStateError, load_plain_tensors, load_weights
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
+from isdm.provenance import check_format_version
 
 AVERAGED_WEIGHTS = Path("unet") / "diffusion_pytorch_model.safetensors"
 RAW_WEIGHTS = Path("training") / "raw_weights.safetensors"
 STATE = Path("training") / "state.pt"
+
+STATE_FORMAT_VERSION = 1
+
+_STATE_PARTS = ("weights", "ema", "optimizer", "counters")
+_BEGIN_AGAIN = "remove it to begin again, from the folder's options alone"
 
 Weights = dict[str, Tensor]
 
@@ -93,15 +101,19 @@ def write_raw_weights(folder: Path, weights: Weights) -> None:
 
 def read_raw_weights(folder: Path) -> Weights:
     """Read the weights from which fine-tuning starts; a model without them gives its EMA weights."""
-    for path in (folder / RAW_WEIGHTS, folder / AVERAGED_WEIGHTS):
-        if path.is_file():
-            return load_file(path)
+    for name in (RAW_WEIGHTS, AVERAGED_WEIGHTS):
+        if (folder / name).is_file():
+            try:
+                return load_weights(own_file(folder, name))
+            except UnreadableStateError as reason:
+                raise ModelError(f"{folder / name} cannot be loaded ({reason}); train the model again.") from None
     raise ModelError(f"{folder} holds no weights; train the model again.")
 
 
 def write_state(folder: Path, weights: Weights, ema: Weights, optimizer: Any, counters: Counters) -> None:
     """Write what a resumed run needs."""
     state = {
+        "format_version": STATE_FORMAT_VERSION,
         "weights": weights,
         "ema": ema,
         "optimizer": optimizer.state_dict(),
@@ -111,11 +123,24 @@ def write_state(folder: Path, weights: Weights, ema: Weights, optimizer: Any, co
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """Read what a resumed run needs; None where the run had not saved yet."""
+    """Read what a resumed run needs; None where the run had not saved yet.
+
+    Raises:
+        ModelError: the state is damaged, not this package's, or of a newer one.
+    """
     path = folder / STATE
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = load_plain_tensors(own_file(folder, STATE))
+    except UnreadableStateError as reason:
+        raise ModelError(f"{path} cannot be read ({reason}); {_BEGIN_AGAIN}.") from None
+    if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in _STATE_PARTS):
+        raise ModelError(f"{path} is no state of a training run; {_BEGIN_AGAIN}.")
+    check_format_version(state, path, STATE_FORMAT_VERSION, ModelError)
+    unknown = sorted(str(name) for name in state["counters"] if name not in Counters.__dataclass_fields__)
+    if unknown:
+        raise ModelError(f"{path} counts {unknown[0]!r}, which this isdm does not know; {_BEGIN_AGAIN}.")
     return state
 
 
@@ -126,10 +151,7 @@ def write_metrics(folder: Path, counters: Counters) -> None:
 
 def weights_fingerprint(folder: Path) -> str:
     """SHA-256 of the model's weights."""
-    path = folder / AVERAGED_WEIGHTS
-    if not path.is_file():
-        raise ModelError(f"{folder} holds no weights; train the model again.")
-    return sha256_of_file(path)
+    return sha256_of_file(own_file(folder, AVERAGED_WEIGHTS))
 
 
 def model_bytes(folder: Path) -> int:

@@ -1,7 +1,11 @@
 """The stage `convert`: a published SDM or ISDM checkpoint becomes a model folder."""
 
+import reprlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from isdm import provenance
 from isdm.config import read_yaml
@@ -9,15 +13,20 @@ from isdm.data.dataset import SegmentationClass
 from isdm.data.layouts.source import class_colours
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file
-from isdm.models.published import PUBLISHED_DEFAULTS, load_published_state, renamed, unet_options
+from isdm.locking import one_at_a_time
+from isdm.models.model_files import check_fit
+from isdm.models.published import PUBLISHED_DEFAULTS, StateDict, load_published_state, renamed, unet_options
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import ModelInfo
 from isdm.training import checkpoint as model_files
+
+Number = TypeVar("Number", int, float)
 
 KNOWN_DROP_RATE = 0.0
 ASSUMED = PUBLISHED_DEFAULTS | {"no_instance": True}
 
 
+@one_at_a_time()
 def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list[str]:
     """Convert a published state dict; returns lines that say what was read and what was assumed.
 
@@ -34,7 +43,7 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     """
     published: dict[str, Any] = read_yaml(config) if config is not None else {}
     state = load_published_state(checkpoint)
-    options = unet_options(state, published)
+    options, weights = _network_of(checkpoint, state, published)
     width = options["base_channels"] * options["channel_multipliers"][-1]
     if width % options["attention_head_channels"]:
         raise ModelError(
@@ -43,12 +52,10 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
         )
     if "image_size" in published:
         _check_attention(options, published)
+    check_fit(options, {name: tuple(value.shape) for name, value in weights.items()}, checkpoint, checkpoint)
     unet = SemanticUNet(**options)
-    try:
-        unet.load_state_dict(renamed(state))
-    except RuntimeError as error:
-        raise ModelError(f"{checkpoint} is not a network that isdm knows: {str(error).splitlines()[1]}") from None
-    size = int(published.get("image_size", PUBLISHED_DEFAULTS["image_size"]))
+    unet.load_state_dict(weights)
+    size = _published_number(published, "image_size", int, PUBLISHED_DEFAULTS["image_size"])
     has_edges = not _no_instance(published)
     num_classes = options["num_classes"] - has_edges
     if num_classes < 2:
@@ -59,14 +66,14 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     names = ["background", *(f"class_{i}" for i in range(1, num_classes))]
     colours = class_colours(len(names))
     classes = tuple(SegmentationClass(i, name, colours[i]) for i, name in enumerate(names))
-    drop_rate = float(published.get("drop_rate", KNOWN_DROP_RATE))
+    drop_rate = _published_number(published, "drop_rate", float, KNOWN_DROP_RATE)
     info = ModelInfo(classes, options["in_channels"], (size, size), drop_rate, instances=has_edges)
     record = {"options": options | {"image_size": size, "no_instance": not has_edges}}
     inputs = {"checkpoint": sha256_of_file(checkpoint)}
     provenance.begin(out, "convert", record, inputs)
-    weights = model_files.snapshot(unet.state_dict())
-    model_files.write_model(out, unet, weights, info)
-    model_files.write_raw_weights(out, weights)
+    snapshot = model_files.snapshot(unet.state_dict())
+    model_files.write_model(out, unet, snapshot, info)
+    model_files.write_raw_weights(out, snapshot)
     provenance.finish(out, record, 0.0)
     assumed = [
         f"{key} = {value} (the default; the checkpoint does not hold it, --config would)"
@@ -75,6 +82,33 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     ]
     read = ", ".join(f"{key} = {value}" for key, value in options.items())
     return [f"Read off the tensors: {read}", *(f"Assumed: {line}" for line in assumed), f"Model: {out}"]
+
+
+def _network_of(
+    checkpoint: Path, state: StateDict, published: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Options of the network, and the tensors under their names in it."""
+    head_channels = _published_number(published, "num_head_channels", int, PUBLISHED_DEFAULTS["num_head_channels"])
+    try:
+        return unet_options(state, head_channels), renamed(state)
+    except (KeyError, IndexError, ValueError, ArithmeticError) as error:
+        raise ModelError(
+            f"{checkpoint} is not a network that isdm knows ({error}); give the model or EMA file of the published "
+            f"code."
+        ) from None
+
+
+def _published_number(published: dict[str, Any], name: str, kind: Callable[[Any], Number], default: float) -> Number:
+    """A number above or equal to 0 of the published options, which may be written as text."""
+    value = published.get(name, default)
+    try:
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ModelError(f"{name} = {reprlib.repr(value)} in the published options must be a number.") from None
+    least, most = (0.0, 1.0) if name == "drop_rate" else (1.0, 2.0**16)
+    if not least <= number <= most:
+        raise ModelError(f"{name} = {number} in the published options must be from {least:g} to {most:g}.")
+    return number
 
 
 def _no_instance(published: dict[str, Any]) -> bool:
@@ -89,9 +123,15 @@ def _check_attention(options: dict[str, Any], published: dict[str, Any]) -> None
     text = published.get("attention_resolutions")
     if text is None:
         return
-    sizes = {int(part) for part in str(text).split(",")}
+    try:
+        sizes = {int(part) for part in str(text).split(",")}
+    except ValueError:
+        raise ModelError(
+            f"attention_resolutions = {text!r} in the published options must be sizes: 32,16,8."
+        ) from None
+    size = _published_number(published, "image_size", int, 0)
     levels = range(len(options["channel_multipliers"]))
-    expected = tuple(2**level for level in levels if int(published["image_size"]) // 2**level in sizes)
+    expected = tuple(2**level for level in levels if size // 2**level in sizes)
     if expected != options["attention_downsamplings"]:
         raise ModelError(
             f"image_size = {published['image_size']} and attention_resolutions = {text} put attention at "

@@ -11,9 +11,11 @@ from isdm.config import FinetuneConfig, TrainConfig, build, merged, read_yaml
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ModelError
 from isdm.files import write_yaml
+from isdm.locking import one_at_a_time
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
 from isdm.progress import progress, say
+from isdm.signals import held_back
 from isdm.training import checkpoint
 from isdm.training.batches import load_training_images
 from isdm.training.checkpoint import Weights
@@ -41,6 +43,7 @@ MAY_CHANGE = frozenset(
 _DOING = {"train": "Training", "finetune": "Fine-tuning"}
 
 
+@one_at_a_time()
 def train(
     config: TrainConfig, dataset: SegmentationDataset, out: Path, init: Path | None = None
 ) -> SemanticDiffusionPipeline:
@@ -83,6 +86,7 @@ def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
     return build(FinetuneConfig, merged(inherited, values), where="the options of finetune")
 
 
+@one_at_a_time()
 def finetune(
     config: FinetuneConfig, model: Path, dataset: SegmentationDataset, out: Path
 ) -> SemanticDiffusionPipeline:
@@ -175,9 +179,12 @@ def _fit(
         say(f"{out} is already trained: {run.stop.reason(run.counters)}.")
         return SemanticDiffusionPipeline.from_pretrained(out)
     run.explain(stage)
-    with progress(_DOING[stage], total=run.stop.max_steps, done=run.counters.step) as bar:
+    with held_back() as asked, progress(_DOING[stage], total=run.stop.max_steps, done=run.counters.step) as bar:
         while run.stop.reason(run.counters) is None:
-            loss = run.train_step()
+            loss = run.train_step(is_asked_to_stop=asked.is_asked())
+            if run.is_asked_to_stop:
+                run.save()
+                break
             bar.advance(note=f"loss {loss:.4f}")
             run.explain_cost()
     run.close_short_run()

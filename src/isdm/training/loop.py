@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from isdm.config import TrainConfig
-from isdm.errors import ConfigError
+from isdm.errors import UsageError
 from isdm.training.checkpoint import Counters
 
 COPYING_PATIENCE = 3
@@ -28,7 +28,7 @@ class StopRule:
         if config.epochs is not None:
             limits.append(math.ceil(config.epochs * num_images / (config.batch_size * num_processes)))
         if not limits:
-            raise ConfigError("Neither steps nor epochs limits the training; give --steps or --epochs.")
+            raise UsageError("Neither steps nor epochs limits the training; give --steps or --epochs.")
         return StopRule(min(limits), config.max_time, config.patience_steps, config.stop_on_copying)
 
     def reason(self, counters: Counters) -> str | None:

@@ -29,6 +29,10 @@ from isdm.training.trackers import Trackers
 from isdm.training.workers import Workers
 
 STEPS_TIMED = 8
+DIVERGENCE = 10.0
+"""Times its lowest value that the monitored loss may rise to."""
+MOST_SKIPPED = 5
+"""Steps in a row whose gradients may be no numbers, as single overflows in bfloat16 are."""
 
 
 def learning_rate(config: TrainConfig, step: int, max_steps: int) -> float:
@@ -76,6 +80,8 @@ class Run:
         self.started = replace(self.counters)
         self._trackers: Trackers | None = None
         self._num_shown = len(self.counters.metrics)
+        self.num_skipped = 0
+        self.is_asked_to_stop = False
         self.clock = Clock()
         self.saved_at = self.counters.seconds
 
@@ -130,8 +136,11 @@ class Run:
             line += f", but max_time ends it after {format_seconds(self.stop.max_seconds)}"
         say(line + ".")
 
-    def train_step(self) -> float:
-        """One optimiser step over the next samples of all processes; their mean loss."""
+    def train_step(self, *, is_asked_to_stop: bool = False) -> float:
+        """One optimiser step over the next samples of all processes; their mean loss.
+
+        Where one process is asked to stop, all find `is_asked_to_stop` set after the same step.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.counters.step, self.stop.max_steps)
         first = self.counters.samples + self.workers.index * self.config.batch_size
@@ -139,20 +148,19 @@ class Run:
         if self.config.unet.dropout:
             torch.manual_seed(dropout_seed(self.config.seed, first))
         rows = self._gradients_within_memory(batch)  # (B, 3)
-        if self.config.max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.unet.parameters(), self.config.max_gradient_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._update_ema()
+        self._update()
         self.counters.step += 1
         self.counters.samples += self.workers.count * self.config.batch_size
         self.clock.tick(self.counters)
-        # One exchange: every process's losses, and the clock of the first, by which all decide alike.
-        table = torch.cat([rows, rows.new_full((1, rows.shape[1]), self.counters.seconds)])
-        table = self.workers.gather(table.double().to(self.device)).view(self.workers.count, len(table), -1)
+        # One exchange: every process's losses, the clock of the first, and who is asked to stop; all decide alike.
+        more = rows.new_tensor([[self.counters.seconds, float(is_asked_to_stop), 0.0]], dtype=torch.float64)
+        table = torch.cat([rows.double(), more]).to(self.device)
+        table = self.workers.gather(table).view(self.workers.count, len(table), -1)
         self.counters.seconds = table[0, -1, 0].item()
+        self.is_asked_to_stop = bool(table[:, -1, 1].any())
         everyone = table[:, :-1].flatten(0, 1)
-        self._watch(everyone.tolist())
+        if not self.num_skipped:
+            self._watch(everyone.tolist())
         if self.counters.seconds - self.saved_at >= self.config.save_interval:
             self.save()
         return everyone[:, 0].mean().item()
@@ -210,6 +218,36 @@ class Run:
         on_device = batch.to(self.device, self.memory_format)
         return self._losses(on_device, lambda *inputs: functional_call(self.unet, self.ema, inputs)).total
 
+    def _update(self) -> None:
+        """Change the weights by the gradients, and their average; gradients that are no numbers change nothing."""
+        parameters = list(self.unet.parameters())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if bool(norm.isfinite()):
+            if self.config.max_gradient_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, self.config.max_gradient_norm, norm)
+            self.optimizer.step()
+            self._update_ema()
+            self.num_skipped = 0
+        else:
+            self.num_skipped += 1
+            self._judge_skipped()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _judge_skipped(self) -> None:
+        if self.num_skipped > MOST_SKIPPED:
+            raise ModelError(
+                f"The gradients of {self.num_skipped} steps in a row are no numbers, up to step "
+                f"{self.counters.step}; the saved model is from before. {self._remedy}"
+            )
+        say(f"The gradients of step {self.counters.step + 1:,} are no numbers; it changes nothing.")
+
+    @property
+    def _remedy(self) -> str:
+        return (
+            f"Train into another folder with a lower --set learning_rate than {self.config.learning_rate:g}, with "
+            f"--set max_gradient_norm=1, or with --set precision=float32."
+        )
+
     @torch.no_grad()
     def _update_ema(self) -> None:
         """Average the weights with a warm-up: decay (1 + step) / (10 + step) until it reaches ema_decay."""
@@ -224,10 +262,7 @@ class Run:
         try:
             of_epoch = count_samples(counters, rows, len(self.images), config.monitor_samples)
         except FloatingPointError as error:
-            raise ModelError(
-                f"{error}; the saved model is from before. Lower --set learning_rate={config.learning_rate:g}, or "
-                f"use --set precision=float32."
-            ) from None
+            raise ModelError(f"{error}; the saved model is from before. {self._remedy}") from None
         of_grid = None
         if self.grid_of_training is not None and counters.step % config.grid_interval_steps == 0:
             of_grid = self._measure_grid()
@@ -235,6 +270,13 @@ class Run:
         if monitored is not None and monitored < (counters.best_loss or math.inf):
             counters.best_loss = monitored
             self._keep()
+        elif monitored is not None and DIVERGENCE * (counters.best_loss or math.inf) < monitored < math.inf:
+            self._save_best()
+            raise ModelError(
+                f"The loss has risen from {counters.best_loss:.4g} at step {counters.best_step:,} to {monitored:.4g} "
+                f"at step {counters.step:,}: the training diverges. The model of step {counters.best_step:,} is "
+                f"kept. {self._remedy}"
+            )
 
     def _measure_grid(self) -> float:
         assert self.grid_of_training is not None
@@ -262,13 +304,7 @@ class Run:
         if not self.workers.is_main:
             return
         watch = provenance.Stopwatch()
-        if self.best is not None:
-            ema, raw = self.best
-            scheduler = training_scheduler(len(self.schedule), self.config.noise_schedule, self.config.prediction)
-            checkpoint.write_model(self.out, self.unet, ema, self.info, scheduler)
-            checkpoint.write_raw_weights(self.out, raw)
-            self.counters.saved_bytes += checkpoint.model_bytes(self.out)
-            self.best = None
+        self._save_best()
         checkpoint.write_metrics(self.out, self.counters)
         checkpoint.write_state(
             self.out,
@@ -280,6 +316,16 @@ class Run:
         self.counters.saved_bytes += checkpoint.state_bytes(self.out)
         self._show_metrics()
         self.counters.save_seconds += watch.seconds
+
+    def _save_best(self) -> None:
+        if self.best is None:
+            return
+        ema, raw = self.best
+        scheduler = training_scheduler(len(self.schedule), self.config.noise_schedule, self.config.prediction)
+        checkpoint.write_model(self.out, self.unet, ema, self.info, scheduler)
+        checkpoint.write_raw_weights(self.out, raw)
+        self.counters.saved_bytes += checkpoint.model_bytes(self.out)
+        self.best = None
 
     def _show_metrics(self) -> None:
         """Give the trackers the lines that are now saved."""

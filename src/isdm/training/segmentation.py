@@ -16,12 +16,15 @@ from torchvision.tv_tensors import Mask as MaskTensor
 from isdm.config import SegmenterConfig
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import ImageArray, MaskArray
+from isdm.errors import ModelError
 from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.metrics.segmentation import count_pixels, mean_foreground_iou
 from isdm.models.segmenters import Segmenter, build_segmenter
 from isdm.training.checkpoint import snapshot
 
 EVALUATION_BATCH = 32
+MOST_SKIPPED = 5
+"""Steps in a row whose gradients may be no numbers, as single overflows in bfloat16 are."""
 
 Indices = NDArray[np.int64]
 
@@ -105,6 +108,9 @@ def train_segmenter(
         first_foreground: the first class that counts in the validation IoU.
         keep: `best` on the validation images, or the `last` checkpoint.
         on_step: called after every step.
+
+    Raises:
+        ModelError: the gradients are no numbers, step after step.
     """
     device = select_device(config.device)
     dtype = select_dtype(config.precision, device)
@@ -115,7 +121,7 @@ def train_segmenter(
     loss_of = segmentation_loss(config)
     order = _Order(len(training), seed)
     checks = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)} | {num_steps}
-    best_iou, best_weights = -1.0, None
+    best_iou, best_weights, skipped = -1.0, None, 0
     for step in range(1, num_steps + 1):
         network.train()
         images, masks = _batch(training, order.take(config.batch_size), device)
@@ -125,8 +131,12 @@ def train_segmenter(
             logits = network(images)
         loss = loss_of(logits.float(), masks)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        skipped = 0 if step_if_finite(optimizer) else skipped + 1
+        if skipped > MOST_SKIPPED:
+            raise ModelError(
+                f"Training {architecture}: the gradients of {skipped} steps in a row are no numbers, up to step "
+                f"{step}. Lower --set learning_rate={config.learning_rate:g}, or use --set precision=float32."
+            )
         on_step()
         if step in checks:
             iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype), first_foreground)
@@ -135,6 +145,16 @@ def train_segmenter(
     assert best_weights is not None
     network.load_state_dict(best_weights)
     return TrainedSegmenter(network.eval(), best_iou, num_steps)
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer) -> bool:
+    """Change the weights by their gradients, which are then gone; says whether they were numbers and did so."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    is_finite = bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+    if is_finite:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return is_finite
 
 
 def segmentation_loss(config: SegmenterConfig) -> Callable[[Tensor, Tensor], Tensor]:

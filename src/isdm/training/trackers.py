@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from isdm.errors import ConfigError
+from isdm.errors import UsageError
 
 FOLDER = "logs"
 
@@ -22,7 +22,7 @@ class Trackers:
         """Open trackers by name; their files, where they keep any, go below `folder`/logs.
 
         Raises:
-            ConfigError: one is unknown or not installed.
+            UsageError: one is unknown or not installed.
         """
         check_trackers(names)
         self._trackers: list[Any] = []
@@ -49,12 +49,12 @@ def check_trackers(names: Sequence[str]) -> None:
     """Find out before the work begins whether trackers are to be had.
 
     Raises:
-        ConfigError: naming those that are.
+        UsageError: naming those that are.
     """
     known = sorted(LOGGER_TYPE_TO_CLASS)
     installed = {str(getattr(name, "value", name)) for name in get_available_trackers()}
     for name in names:
         if name not in known:
-            raise ConfigError(f"trackers: {name!r} is unknown; choose among {', '.join(known)}.")
+            raise UsageError(f"trackers: {name!r} is unknown; choose among {', '.join(known)}.")
         if name not in installed:
-            raise ConfigError(f"trackers: {name!r} is not installed; install its package, or leave it out.")
+            raise UsageError(f"trackers: {name!r} is not installed; install its package, or leave it out.")

@@ -19,7 +19,9 @@ from isdm.data.exporting import coco, isdm, mmseg, ultralytics, voc
 from isdm.data.exporting.pairs import Export, Item, named_pairs
 from isdm.errors import DataError, OutputError
 from isdm.files import remove_abandoned, sha256_of_json, write_text, written_aside
+from isdm.locking import beside, locked
 from isdm.progress import say
+from isdm.text import spreadsheet_cell
 
 _COMPANIONS = """\
 Beside the format's own files, groups.csv names the group of each picture (what a split must not part; `isdm data
@@ -79,7 +81,7 @@ def export_dataset(config: ExportConfig, out: Path) -> None:
     counts = {split: len(of_split) for split, of_split in items.items()}
     info = replace(dataset.info, name=out.resolve().name, split=_own_split(dataset) | counts)
     remove_abandoned(out)
-    with written_aside(out) as aside:
+    with locked(beside(out)), written_aside(out) as aside:
         provenance.begin(aside, "data export", config.plain(), inputs)
         notes = chosen.write(Export(dataset, info, items), aside)
         renamed = sum(item.name != item.pair.stem for of_split in items.values() for item in of_split)
@@ -121,7 +123,7 @@ def _write_companions(folder: Path, about: str, notes: list[str], items: dict[Sp
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["name", "group", "split"])
-    writer.writerows([item.name, item.pair.group, split] for split, item in rows)
+    writer.writerows([spreadsheet_cell(item.name), spreadsheet_cell(item.pair.group), split] for split, item in rows)
     write_text(folder / "groups.csv", table.getvalue())
     lines = (
         json.dumps({**item.pair.metadata, "name": item.name, "split": split}, ensure_ascii=False)

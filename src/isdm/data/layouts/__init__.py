@@ -20,7 +20,7 @@ from types import ModuleType
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source
 from isdm.data.listing import led_out
-from isdm.errors import ConfigError, DataError
+from isdm.errors import ConfigError, DataError, UsageError
 
 _registered: dict[str, ModuleType] = {}
 
@@ -61,12 +61,12 @@ def read_source(config: DataConfig) -> tuple[str, Source]:
         The layout's name and what it found.
 
     Raises:
-        ConfigError: the layout's name is unknown.
+        UsageError: the layout's name is unknown.
         DataError: the folder is missing, no layout or more than one fits, or no pair is found.
     """
     folder = config.source
     if config.layout not in ("auto", *layouts()):
-        raise ConfigError(f"layout = {config.layout!r} is unknown; choose auto, {', '.join(layouts())}.")
+        raise UsageError(f"layout = {config.layout!r} is unknown; choose auto, {', '.join(layouts())}.")
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the folder or archive with the images and masks.")
     name = config.layout if config.layout != "auto" else recognised(folder)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isdm.data.dataset import IGNORE_INDEX
+from isdm.data.image_files import value_counts
 from isdm.data.mask_rules.class_table import ClassTable, packed_colour
 from isdm.data.mask_rules.decoding import LARGEST_VALUE, Kind, RawMask
 
@@ -17,7 +18,6 @@ MOST_TOLD_APART = 2**17
 SNAP_ALWAYS = 24.0
 """Colours this near to one of the table are that one, changed by a lossy compression, even where they fill areas."""
 
-_CHUNK = 2**20
 _SOLID_SHARE = 0.5
 _SOLID_PIXELS = 16
 
@@ -60,9 +60,7 @@ def counted(values: NDArray[Any]) -> tuple[NDArray[np.uint32], Counts]:
     if flat.size == 0:
         return np.zeros(0, np.uint32), np.zeros(0, np.int64)
     if flat.dtype == np.uint8:
-        histogram = np.zeros(256, np.int64)
-        for start in range(0, flat.size, _CHUNK):  # bincount widens what it counts to 8 bytes a pixel
-            histogram += np.bincount(flat[start : start + _CHUNK], minlength=256)
+        histogram = value_counts(flat[None])
         found = np.flatnonzero(histogram)
         return found.astype(np.uint32), histogram[found]
     run_values, lengths = runs(flat)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isdm.data.dataset import IGNORE_INDEX
-from isdm.data.image_files import MaskArray
+from isdm.data.image_files import MaskArray, value_counts
 from isdm.data.mask_rules.class_table import ClassTable, Colour
 from isdm.data.mask_rules.counting import Totals
 from isdm.data.mask_rules.decoding import RawMask
@@ -100,7 +100,7 @@ class ByValue:
         values = raw.values
         if values.ndim == 3:
             raise DataError(f"{path} is in colour but the other masks are grey; save it like the others.")
-        if not _looked_up(self.known, values).all():
+        if not self._knows_all(values):
             odd = values[~self.known[values]]
             raise DataError(
                 f"{path} holds the value {odd.max()} in {odd.size:,} pixels, which is no class id; mend it."
@@ -110,11 +110,18 @@ class ByValue:
             return np.where(raw.alpha == 0, self.ids[0], ids)
         return ids
 
+    def _knows_all(self, values: NDArray[Any]) -> bool:
+        if values.dtype != np.uint8:
+            return bool(self.known[values].all())
+        return not value_counts(values)[~self.known[:256]].any()
+
 
 def _looked_up(table: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
     """What a table (65536,) of bytes has for each value; for those of 8 bits in half of NumPy's time."""
     if values.dtype != np.uint8:
         return np.asarray(table[values])
+    if np.array_equal(table[:256], np.arange(256)):
+        return values
     found = values.tobytes().translate(table[:256].tobytes())
     return np.frombuffer(found, table.dtype).reshape(values.shape)
 

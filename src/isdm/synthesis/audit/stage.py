@@ -9,6 +9,7 @@ from isdm.data.dataset import SegmentationDataset, load_arrays
 from isdm.errors import DataError
 from isdm.files import read_json, write_json, write_json_lines
 from isdm.hardware import select_device
+from isdm.locking import one_at_a_time
 from isdm.models.features import encoder_extractor, load_extractor, needs_segmenter
 from isdm.progress import say
 from isdm.synthesis.audit.agreement import agreement, number, train_judge
@@ -21,6 +22,7 @@ NEAREST = "nearest.jsonl"
 NUM_WORST = 20
 
 
+@one_at_a_time()
 def audit(
     config: AuditConfig, synthetic: SegmentationDataset, dataset: SegmentationDataset, out: Path
 ) -> dict[str, Any]:
