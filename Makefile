@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 DEMO := isdm-demo
 
-.PHONY: demo test lint unit install clean
+.PHONY: demo test lint unit docs install clean
 
 demo: $(READY)
 	$(VENV)/bin/isdm demo --out $(DEMO)
@@ -21,6 +21,11 @@ lint: $(READY)
 
 unit: $(READY)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -q
+
+# The handbook as a site in build/docs; a warning, such as a link that leads nowhere, is an error.
+docs: $(READY)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -E -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 install: $(READY)
 

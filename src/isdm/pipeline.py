@@ -199,7 +199,13 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             self.info.write(Path(folder))
 
     def prepare(self, device: torch.device, dtype: torch.dtype, compile_network: bool = False) -> Self:
-        """Bring the network to a device and arithmetic, its weights in the order that suits them."""
+        """Bring the network to a device and arithmetic, its weights in the order that suits them; returns itself.
+
+        Args:
+            device: see `isdm.hardware.select_device`.
+            dtype: float32 or bfloat16.
+            compile_network: compile both halves of the network at their first use.
+        """
         self.unet.to(device=device)
         if dtype != self.unet.dtype:
             torch.nn.Module.to(self.unet, dtype=dtype)

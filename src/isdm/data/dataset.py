@@ -1,4 +1,4 @@
-"""The dataset folder: what every stage reads and writes.
+"""The dataset folder: what every stage reads and writes::
 
     lemons/
       dataset.json            what the whole dataset is (DatasetInfo)
@@ -212,6 +212,9 @@ class SegmentationDataset:
         """List the pairs of a split in the order of `metadata.jsonl`; [] where the split does not exist.
 
         Pairs that selection rejected (`kept` is false) are left out.
+
+        Raises:
+            DataError: a line of `metadata.jsonl` is damaged, or names a file that is not there or lies elsewhere.
         """
         path = self.folder / split / "metadata.jsonl"
         if not path.is_file():
@@ -234,14 +237,22 @@ class SegmentationDataset:
         return pairs
 
     def require(self, split: Split) -> list[Pair]:
-        """List the pairs of a split that must not be empty."""
+        """List the pairs of a split that must not be empty.
+
+        Raises:
+            DataError: it is.
+        """
         pairs = self.pairs(split)
         if not pairs:
             raise DataError(f"{self.folder} has no {split} pairs; import it with a {split} split.")
         return pairs
 
     def load(self, pair: Pair) -> tuple[ImageArray, MaskArray]:
-        """Decode a pair: image (H, W, C) uint8 or uint16, mask (H, W) uint8 class ids; both checked."""
+        """Decode a pair: image (H, W, C) uint8 or uint16, mask (H, W) uint8 class ids; both checked.
+
+        Raises:
+            DataError: a file cannot be read, the two differ in size, or the mask has an id that is no class.
+        """
         image, mask = read_image(pair.image, self.info.channels, self.info.bit_depth), self.load_mask(pair)
         if image.shape[:2] != mask.shape:
             raise DataError(

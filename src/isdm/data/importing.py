@@ -51,7 +51,12 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
     Every file is opened and checked; `out` appears whole or not at all. An interrupted import keeps what it has
     done beside `out` and goes on there when it is started again with the same options.
 
+    Args:
+        config: the options; `config.source` is never written to.
+        out: the dataset folder to make; it must not exist, be empty, or hold this same import.
+
     Raises:
+        ConfigError: the layout, the recipe, a class or a split's size is not there.
         DataError: listing all problems of the source.
         OutputError: when `out` holds something else, or lies in the source.
     """

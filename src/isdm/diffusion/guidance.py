@@ -23,6 +23,14 @@ def guided_output(
     eps = eps_null + guidance_scale * (eps_cond - eps_null); the variance is that of the conditional pass. Both
     passes share what was encoded, which does not depend on the condition; at scale 1 there is one pass.
 
+    Args:
+        denoiser: the network.
+        x_t: (N, C, H, W) noisy images.
+        t: (N,) float32 on the scale of the 1000 original timesteps.
+        conditions: what the network's second half takes for the N masks.
+        null_conditions: the same for no mask.
+        guidance_scale: 0 ignores the mask, 1 is off, more exaggerates it.
+
     Returns:
         The guided prediction and v, each (N, C, H, W) float32.
     """

@@ -20,6 +20,9 @@ def q_sample(schedule: NoiseSchedule, x_start: Tensor, steps: Tensor, noise: Ten
         x_start: (N, C, H, W) in [-1, 1].
         steps: (N,) int64 step indices.
         noise: (N, C, H, W) standard normal.
+
+    Returns:
+        (N, C, H, W).
     """
     alphas_cumprod = schedule.alphas_cumprod
     signal = extract(alphas_cumprod**0.5, steps, x_start)
@@ -27,7 +30,17 @@ def q_sample(schedule: NoiseSchedule, x_start: Tensor, steps: Tensor, noise: Ten
 
 
 def posterior_mean(schedule: NoiseSchedule, x_start: Tensor, x_t: Tensor, steps: Tensor) -> Tensor:
-    """Mean of q(x_{t-1} | x_t, x_0), Ho et al. 2020, equation 7."""
+    """Mean of q(x_{t-1} | x_t, x_0), Ho et al. 2020, equation 7.
+
+    Args:
+        schedule: the process.
+        x_start: (N, C, H, W), known or predicted.
+        x_t: (N, C, H, W).
+        steps: (N,) int64 step indices of `x_t`.
+
+    Returns:
+        (N, C, H, W).
+    """
     return (
         extract(schedule.posterior_mean_coef_x_start, steps, x_t) * x_start
         + extract(schedule.posterior_mean_coef_x_t, steps, x_t) * x_t
@@ -46,7 +59,7 @@ def learned_range_log_variance(schedule: NoiseSchedule, v: Tensor, steps: Tensor
 
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
-    """KL divergence of two diagonal Gaussians, in nats per element."""
+    """KL divergence of two diagonal Gaussians of one shape, in nats per element; 0 or more."""
     return 0.5 * (
         log_variance2
         - log_variance1
@@ -61,6 +74,15 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_variance: T
 
     Pixels of `bit_depth` bits scaled to [-1, 1] lie 2 / (2^b - 1) apart; the outer bins reach to infinity.
     The normal distribution function is the tanh approximation of the published code, so losses agree.
+
+    Args:
+        x: (N, C, H, W) pixels in [-1, 1].
+        mean: (N, C, H, W).
+        log_variance: (N, C, H, W).
+        bit_depth: bits of a pixel, 8 or 16.
+
+    Returns:
+        (N, C, H, W) in nats, 0 or less.
     """
     half_bin = 1.0 / (2**bit_depth - 1)
     inverse_std = torch.exp(-0.5 * log_variance)

@@ -139,6 +139,9 @@ def respaced_timesteps(num_timesteps: int, num_sampling_steps: int) -> NDArray[n
 
     Returns:
         (num_sampling_steps,) int64, ascending; 300 of 1000 are 0, 3, 7, 10, …, 999.
+
+    Raises:
+        ConfigError: fewer than 1 or more than `num_timesteps` steps.
     """
     if not 1 <= num_sampling_steps <= num_timesteps:
         raise ConfigError(f"{num_sampling_steps} sampling steps; give 1 to {num_timesteps}.")
@@ -156,6 +159,9 @@ def ddim_timesteps(num_timesteps: int, num_sampling_steps: int) -> NDArray[np.in
     """The timesteps of the published `ddimN` spacing: 0 and every k-th after it, for the least k that fits.
 
     Where no k gives as many steps (300 of 1000), the respaced list is used.
+
+    Returns:
+        (num_sampling_steps,) int64, ascending.
     """
     stride = -(-num_timesteps // num_sampling_steps)
     steps = np.arange(0, num_timesteps, stride, dtype=np.int64)
@@ -172,6 +178,12 @@ def log_snr_timesteps(
 
     The step size in which the errors of DPM-Solver and UniPC are bounded (Lu et al. 2022, section 3.3); with
     timesteps evenly spread over t their last step spans most of that range.
+
+    Returns:
+        (num_sampling_steps,) int64, ascending.
+
+    Raises:
+        ConfigError: fewer than 2 steps, or more than the process has.
     """
     num_timesteps = len(schedule)
     if not 2 <= num_sampling_steps <= num_timesteps:

@@ -65,6 +65,7 @@ def evaluate(
             and test images show the same thing (unless `allow_leaks`).
         ConfigError: the grid asks for what is not there.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
+        OutputError: `out` holds something else, or a study with another comparison named beforehand.
     """
     execution = execution or Execution()
     execution.check()

@@ -47,7 +47,9 @@ def groups_of(names: Sequence[str]) -> list[Indices]:
 def fid(
     real: Features, synthetic: Features, real_groups: Sequence[str], synthetic_groups: Sequence[str], seed: int
 ) -> Estimate:
-    """Fréchet distance of two sets of features (Heusel et al. 2017), |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+    """Fréchet distance of two sets of features (Heusel et al. 2017).
+
+    `|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))` for means m and covariances S, 0 or more.
 
     It is biased upward for few pictures, by more the fewer there are: compare only figures of equal numbers. The
     interval is a normal one by a jackknife over blocks of groups of both sides; a bootstrap, which draws pictures

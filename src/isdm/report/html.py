@@ -57,9 +57,16 @@ def report(
 ) -> Path:
     """Write STUDY/report (page, figures, tables) from the files of a study and give the path of the page.
 
-    `audit` is the `audit.json` of the set that the study is about; `audits` are those of several sets by name, such
-    as other checkpoints or numbers of steps, shown beside each other. `costs` are lines of `stage`, `seconds` and
-    `note`. An unfinished study gives a report on the cells that are there, and says so.
+    An unfinished study gives a report on the cells that are there, and says so.
+
+    Args:
+        study: folder that `evaluate` wrote.
+        audit: the `audit.json` of the set that the study is about.
+        costs: what each stage took: `stage`, `seconds` and `note`.
+        audits: the `audit.json` of several sets by name, such as other checkpoints, shown beside each other.
+
+    Raises:
+        DataError: `study` is no study, or has no finished cell yet.
     """
     audits = audits or {}
     audit = audit if audit is not None else next(iter(audits.values()), None)

@@ -92,8 +92,15 @@ def finetune(
 ) -> SemanticDiffusionPipeline:
     """Go on from a model's raw weights with a fresh optimiser, dropping whole masks at `drop_rate`.
 
+    Args:
+        config: the options, see `finetune_config`.
+        model: a model folder with its `training/` folder; it is not changed.
+        dataset: a real dataset of the same form; only its training split is read.
+        out: folder of the new model.
+
     Raises:
-        ModelError: `model` is no model, or its classes, channels or image size are not the dataset's.
+        ModelError: `model` is no model, or its number of classes or channels is not the dataset's.
+        OutputError: `out` holds something else.
     """
     base = ModelInfo.read(model)
     info = _model_info(dataset, config, max(config.drop_rate, base.drop_rate))

@@ -50,6 +50,10 @@ def export_dataset(config: ExportConfig, out: Path) -> None:
     Every pair is opened and checked; `out` appears whole or not at all, and the dataset is never changed. What the
     format cannot say is told aloud and in the folder's README.txt.
 
+    Args:
+        config: the dataset, real or synthetic, and the form.
+        out: the folder to make.
+
     Raises:
         DataError: the dataset has no kept pair, or one that is broken, or a class name that the format cannot hold.
         OutputError: when `out` holds something else, or lies in the dataset.
