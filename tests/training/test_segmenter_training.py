@@ -1,10 +1,14 @@
-"""What segmenters see of the decoded pairs."""
+"""What segmenters see of the decoded pairs, and what they do where numbers or memory run out."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
-from isdm.training.segmentation import LabelledImages, MixedImages, _batch, predict_masks
+from isdm.config import SegmenterConfig, build
+from isdm.errors import ModelError
+from isdm.training import segmentation
+from isdm.training.segmentation import LabelledImages, MixedImages, _batch, predict_masks, train_segmenter
 
 
 class Bright(nn.Module):
@@ -70,3 +74,83 @@ def test_training_scales_16_bits_too() -> None:
     batch, masks = _batch(pairs, np.array([0, 1, 0]), torch.device("cpu"))
     assert batch.ravel().tolist() == [1, 0, 1]
     assert masks.dtype == torch.int64
+
+
+OPTIONS = {"encoder": "resnet18", "encoder_weights": "none", "batch_size": 4, "precision": "float32", "device": "cpu"}
+
+
+def pairs_of(count: int) -> LabelledImages:
+    rng = np.random.default_rng(1)
+    return LabelledImages(
+        rng.integers(0, 256, (count, 32, 32, 3), np.uint8), rng.integers(0, 2, (count, 32, 32), np.uint8)
+    )
+
+
+def trained_with(monkeypatch: pytest.MonkeyPatch, spoilt: set[int], num_steps: int) -> dict[str, Tensor]:
+    """Weights and running means after a training in which the images of some steps are infinite."""
+    calls = [0]
+    true_batch = segmentation._batch
+
+    def batch(*arguments: object) -> tuple[Tensor, Tensor]:
+        calls[0] += 1
+        images, masks = true_batch(*arguments)  # type: ignore[arg-type]
+        return (images + torch.inf if calls[0] in spoilt else images), masks
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmentation, "_batch", batch)
+        config = build(SegmenterConfig, OPTIONS)
+        pairs = pairs_of(4)
+        trained = train_segmenter(config, "fpn", pairs, pairs, 2, num_steps=num_steps, num_validations=1, seed=0)
+    return trained.network.state_dict()
+
+
+def test_a_step_without_numbers_leaves_nothing_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in its weights nor in the running means, where an infinite value would stay for good."""
+    weights = trained_with(monkeypatch, {2}, 3)
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    counted = [value for name, value in weights.items() if name.endswith("num_batches_tracked")]
+    assert {int(value) for value in counted} == {2}
+
+
+def test_steps_without_numbers_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="no numbers"):
+        trained_with(monkeypatch, set(range(2, 20)), 19)
+
+
+def test_predictions_without_numbers_are_no_result() -> None:
+    network = Bright()
+    with torch.no_grad():
+        network.threshold.fill_(torch.nan)
+    with pytest.raises(ModelError, match="no numbers"):
+        predict_masks(network, np.zeros((2, 4, 5, 1), np.uint8))
+
+
+class Narrow(Bright):
+    """Memory suffices for a few images."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(images)
+
+
+def test_predicting_backs_off_where_memory_is_short() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 5, 1), np.uint8)
+    np.testing.assert_array_equal(predict_masks(Narrow(5), images), predict_masks(Bright(), images))
+    with pytest.raises(ModelError, match="Memory does not suffice"):
+        predict_masks(Narrow(0), images)
+
+
+def test_training_says_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmentation, "build_segmenter", lambda *_: OrderedNarrow(2))
+    with pytest.raises(ModelError, match="batch_size than 4"):
+        trained_with(monkeypatch, set(), 1)
+
+
+class OrderedNarrow(Narrow):
+    def ordered(self, _: torch.memory_format) -> "OrderedNarrow":
+        return self

@@ -7,6 +7,7 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
@@ -110,7 +111,7 @@ def train_segmenter(
         on_step: called after every step.
 
     Raises:
-        ModelError: the gradients are no numbers, step after step.
+        ModelError: the gradients are no numbers, step after step, or memory does not suffice for a batch.
     """
     device = select_device(config.device)
     dtype = select_dtype(config.precision, device)
@@ -120,6 +121,8 @@ def train_segmenter(
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     loss_of = segmentation_loss(config)
     order = _Order(len(training), seed)
+    averages = list(network.buffers())
+    averages_before = [buffer.clone() for buffer in averages]
     checks = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)} | {num_steps}
     best_iou, best_weights, skipped = -1.0, None, 0
     for step in range(1, num_steps + 1):
@@ -127,11 +130,12 @@ def train_segmenter(
         images, masks = _batch(training, order.take(config.batch_size), device)
         if augment:
             images, masks = _augmented(images, masks, seed, step)
-        with autocast(device, dtype):
-            logits = network(images)
-        loss = loss_of(logits.float(), masks)
-        loss.backward()  # type: ignore[no-untyped-call]
+        _add_gradients(network, loss_of, images, masks, dtype, config.batch_size)
         skipped = 0 if step_if_finite(optimizer) else skipped + 1
+        if skipped:  # the pass has gone into the running means of the normalisation, and would stay there
+            torch._foreach_copy_(averages, averages_before)
+        else:
+            torch._foreach_copy_(averages_before, averages)
         if skipped > MOST_SKIPPED:
             raise ModelError(
                 f"Training {architecture}: the gradients of {skipped} steps in a row are no numbers, up to step "
@@ -145,6 +149,32 @@ def train_segmenter(
     assert best_weights is not None
     network.load_state_dict(best_weights)
     return TrainedSegmenter(network.eval(), best_iou, num_steps)
+
+
+def _add_gradients(
+    network: Segmenter,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    images: Tensor,
+    masks: Tensor,
+    dtype: torch.dtype,
+    batch_size: int,
+) -> None:
+    """Add up the gradients of a batch, whole: in parts, its normalisation and its Dice would be others.
+
+    Raises:
+        ModelError: memory does not suffice for it.
+    """
+    try:
+        with autocast(images.device, dtype):
+            logits = network(images)
+        loss_of(logits.float(), masks).backward()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        raise ModelError(
+            f"Memory does not suffice to train a segmenter on {len(images)} images at once; give a smaller --set "
+            f"batch_size than {batch_size} or a smaller encoder. What is finished is kept."
+        ) from None
 
 
 def step_if_finite(optimizer: torch.optim.Optimizer) -> bool:
@@ -245,14 +275,33 @@ def predict_probabilities(
 
 @torch.no_grad()
 def _predicted(network: Segmenter, images: ImageArray, dtype: torch.dtype) -> Iterator[Tensor]:
-    """Logits (B, K, H, W), some images at a time."""
+    """Logits (B, K, H, W), some images at a time, fewer where memory does not suffice.
+
+    Raises:
+        ModelError: the logits are no numbers, or memory does not suffice for a single image.
+    """
     network.eval()
     device = next(network.parameters()).device
-    for start in range(0, len(images), EVALUATION_BATCH):
-        batch = _scaled(images[start : start + EVALUATION_BATCH], device)
-        with autocast(device, dtype):
-            logits: Tensor = network(batch)
+    start, size = 0, EVALUATION_BATCH
+    while start < len(images):
+        batch = _scaled(images[start : start + size], device)
+        try:
+            with autocast(device, dtype):
+                logits: Tensor = network(batch)
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            if size == 1:
+                raise ModelError("Memory does not suffice to segment a single image; take smaller images.") from None
+            size //= 2
+            continue
+        if not bool(logits.isfinite().all()):  # the largest of them would be some class all the same
+            raise ModelError(
+                "A segmenter's predictions are no numbers: its training has diverged. Give a lower --set "
+                "learning_rate, or --set precision=float32. What is finished is kept."
+            )
         yield logits
+        start += size
 
 
 def evaluate_segmenter(
