@@ -1,6 +1,8 @@
 """One run a folder: whoever comes second is told who is first, and nobody waits for the dead."""
 
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -131,3 +133,43 @@ def test_the_other_processes_of_torchrun_share_the_lock(tmp_path: Path, monkeypa
     monkeypatch.setenv("RANK", "1")
     with holder(tmp_path), locked(tmp_path):
         pass
+
+
+@pytest.mark.usefixtures("fast_beat")
+def test_a_file_system_without_locks_is_judged_by_the_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    path = tmp_path / LOCK_NAME
+    monkeypatch.setattr(locking.fcntl, "lockf", none)
+    with locked(tmp_path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    path.write_text(json.dumps({"pid": 7, "host": socket.gethostname(), "beat": 3}))
+    changed = json.dumps({"pid": 7, "host": socket.gethostname(), "beat": 4})
+    monkeypatch.setattr(locking.time, "sleep", lambda _: path.write_text(changed))
+    with pytest.raises(OutputError, match="process 7 on"), locked(tmp_path):
+        raise AssertionError("two at once")
+
+
+def test_of_many_that_start_at_once_one_holds_the_folder(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start, end = context.Barrier(6), context.Barrier(6)
+
+    def compete() -> None:
+        start.wait()
+        try:
+            with locked(tmp_path / "out"):
+                end.wait()
+        except OutputError:
+            end.wait()
+            sys.exit(1)
+        sys.exit(0)
+
+    for _ in range(5):
+        processes = [context.Process(target=compete) for _ in range(6)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(30)
+        assert sorted(process.exitcode or 0 for process in processes) == [0, 1, 1, 1, 1, 1]
+        assert not (tmp_path / "out").exists()

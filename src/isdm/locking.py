@@ -2,7 +2,8 @@
 
 A lock of the operating system (POSIX record lock) on a file in the folder: it goes with its process, however that
 ends, so nothing has to be guessed about processes on this machine. The file also says who holds it and carries a
-beat, which other machines on a shared file system watch where that hands no locks on; no clocks are compared.
+beat, which other machines on a shared file system watch where that hands no locks on, and everybody does where it has
+none at all; no clocks are compared.
 """
 
 import contextlib
@@ -27,6 +28,9 @@ from isdm.progress import say
 BEAT_SECONDS = 3.0
 SILENT_BEATS = 4
 """Beats of another machine that may be missed before its run counts as gone."""
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems say that have no locks."""
 
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
@@ -95,21 +99,25 @@ def beside(out: Path) -> Path:
 def _acquire(folder: Path) -> int:
     """Open and lock the file; gives its descriptor."""
     path = folder / LOCK_NAME
+    has_locks = True
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = _read(descriptor)
-            os.close(descriptor)
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = _read(descriptor)
+                os.close(descriptor)
+                raise OutputError(_in_use(folder, holder)) from None
+            if error.errno not in _NO_LOCKS:
+                os.close(descriptor)
                 raise
-            raise OutputError(_in_use(folder, holder)) from None
+            has_locks = False
         if _is_still(path, descriptor):
             break
         os.close(descriptor)  # the run before removed it in between
     holder = _read(descriptor)
-    if holder.get("host") not in (None, socket.gethostname()):
+    if holder and (not has_locks or holder.get("host") != socket.gethostname()):
         _wait_for_silence(folder, descriptor, holder)
     _write(descriptor, 0)
     return descriptor
