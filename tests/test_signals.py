@@ -8,7 +8,7 @@ import time
 import pytest
 
 from isdm import signals
-from isdm.signals import StopRequestedError, held_back, stop_on_signals
+from isdm.signals import StopRequestedError, handlers_kept, held_back, stop_on_signals
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +83,11 @@ def test_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+def test_a_library_does_not_keep_the_handlers() -> None:
+    stop_on_signals()
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with pytest.raises(StopRequestedError):
+        send(signal.SIGTERM)

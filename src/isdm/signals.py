@@ -34,6 +34,18 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise StopRequestedError(number)
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put back, on leaving, the handlers of Ctrl-C and SIGTERM that a library replaces within."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 class HeldBack:
     """A signal that has come while it was held back."""
 

@@ -1,16 +1,11 @@
-"""The application: its commands, and how errors reach the user."""
+"""The application: its commands."""
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from isdm.cli import data, run, stages, tune
-from isdm.errors import IsdmError, UsageError
-from isdm.progress import plain_console
-from isdm.signals import StopRequestedError, stop_on_signals
-from isdm.text import printable_lines
 from isdm.version import __version__
 
 app = typer.Typer(
@@ -41,28 +36,3 @@ def _options(
 ) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # what cannot be fetched, isdm says itself, once
-
-
-def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 a problem to mend, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
-    stop_on_signals()
-    try:
-        app()
-    except UsageError as error:
-        _complain(str(error))
-        sys.exit(2)
-    except IsdmError as error:
-        _complain(str(error))
-        sys.exit(1)
-    except OSError as error:  # disk full, no permission, a file that vanished: the system's words name the file
-        _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
-        sys.exit(1)
-    except StopRequestedError as stop:
-        _complain("What is finished is saved; the same command goes on from there.", "Interrupted: ")
-        sys.exit(stop.exit_code)
-
-
-def _complain(message: str, title: str = "Error: ") -> None:
-    console = plain_console(stderr=True)
-    console.print(title, style="bold red", end="")
-    console.print(printable_lines(message))

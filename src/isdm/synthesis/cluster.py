@@ -27,6 +27,7 @@ from isdm.errors import ConfigError, OutputError, UsageError
 from isdm.files import append_json_line, write_text
 from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import say
+from isdm.signals import handlers_kept
 from isdm.synthesis.painting import Job, open_job, paint
 from isdm.synthesis.parts import Parts
 
@@ -157,7 +158,8 @@ def connected(address: str) -> Iterator[Any]:
         options = {"log_to_driver": False, "logging_level": "ERROR"}
         _require_reachable(address)
     try:
-        ray.init(address="local" if address == "auto" else address, **options)
+        with handlers_kept():  # Ray's own would end the process without a word on how to go on
+            ray.init(address="local" if address == "auto" else address, **options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
