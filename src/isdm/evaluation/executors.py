@@ -4,7 +4,9 @@ Cells are independent and each leaves its own file, so a worker that is lost cos
 it up again. Workers open the datasets from their folders once each, and a cell depends on its row and seed alone.
 """
 
+import contextlib
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,16 +127,22 @@ class _Queue:
 
 
 def _serve(work: Work, num_threads: int, pipe: Connection) -> None:
-    """What a worker process does: one cell after another until it is told to stop."""
+    """What a worker process does: one cell after another until it is told to stop, or nobody is there to tell.
+
+    A terminal sends Ctrl-C to all; the first process decides and ends the others.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(num_threads)
-    data = work.data()
-    while (cell := pipe.recv()) is not None:
-        try:
-            run_cell(work.config, cell, data, work.study, lambda: None)
-        except IsdmError as error:
-            pipe.send(error)
-        else:
-            pipe.send(None)
+    data: StudyData | None = None
+    with contextlib.suppress(EOFError, ConnectionError):
+        while (cell := pipe.recv()) is not None:
+            try:
+                data = data or work.data()
+                run_cell(work.config, cell, data, work.study, lambda: None)
+            except (IsdmError, OSError) as error:
+                pipe.send(error)
+            else:
+                pipe.send(None)
 
 
 def _run_in_processes(jobs: int, work: Work, missing: Sequence[Cell], board: _Board) -> None:
