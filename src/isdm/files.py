@@ -180,7 +180,7 @@ def _sound_json(content: bytes) -> Any:
     Raises:
         ValueError, RecursionError: it is not such a value.
     """
-    text = content.decode("utf-8")
+    text = content.decode("utf-8-sig")
     value = json.loads(text, parse_constant=_refused_number, parse_float=_finite)
     if "\\ud" in text or "\\uD" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")

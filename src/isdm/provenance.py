@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from isdm.errors import IsdmError, OutputError
 from isdm.files import ASIDE_MARK, LOCK_NAME, read_json, remove_abandoned, write_json
@@ -19,6 +19,16 @@ FORMAT_VERSION = 1
 """Of the whole folder that a stage writes; raised when an older isdm would read it wrongly."""
 
 State = Literal["new", "unfinished", "finished"]
+
+
+class Options(Protocol):
+    """The options of a stage, as `isdm.config` has them."""
+
+    def plain(self) -> dict[str, Any]:
+        """Give them as JSON-ready values."""
+
+    def completed(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What an earlier version recorded, with the options that it did not have."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ def check_format_version(values: Mapping[str, Any], path: Path, newest: int, err
 def begin(
     folder: Path,
     stage: str,
-    config: Mapping[str, Any],
+    config: Options | Mapping[str, Any],
     inputs: Mapping[str, str],
     *,
     may_change: Collection[str] = (),
@@ -84,7 +94,7 @@ def begin(
     Raises:
         OutputError: when the folder holds something else or was made from other options or inputs.
     """
-    new = Provenance(stage, dict(config), dict(inputs))
+    new = Provenance(stage, _plain(config), dict(inputs))
     check(folder, stage, config, inputs, may_change=may_change)
     remove_abandoned(folder)
     old = read(folder)
@@ -98,12 +108,15 @@ def begin(
 def check(
     folder: Path,
     stage: str,
-    config: Mapping[str, Any],
+    config: Options | Mapping[str, Any],
     inputs: Mapping[str, str],
     *,
     may_change: Collection[str] = (),
 ) -> None:
-    """Refuse a folder that holds anything but this stage's own output (see `begin`)."""
+    """Refuse a folder that holds anything but this stage's own output (see `begin`).
+
+    An option that the folder's record does not have, for an earlier version wrote it, counts as that version acted.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give a folder that does not exist yet.")
     old = read(folder)
@@ -113,10 +126,12 @@ def check(
         return
     if old.stage != stage:
         raise OutputError(f"{folder} holds the output of 'isdm {old.stage}', not of {stage!r}; give another.")
+    before = dict(old.config) if isinstance(config, Mapping) else config.completed(old.config)
+    now = _plain(config)
     changed = [
-        f"{key} = {old.config.get(key)!r}, now {config.get(key)!r}"
-        for key in sorted({*old.config, *config} - set(may_change))
-        if old.config.get(key) != config.get(key)
+        f"{key} = {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted({*before, *now} - set(may_change))
+        if before.get(key) != now.get(key)
     ]
     changed += [f"another {key}" for key in sorted({*old.inputs, *inputs}) if old.inputs.get(key) != inputs.get(key)]
     if changed:
@@ -126,11 +141,15 @@ def check(
         )
 
 
-def finish(folder: Path, config: Mapping[str, Any], seconds: float) -> None:
+def _plain(config: Options | Mapping[str, Any]) -> dict[str, Any]:
+    return dict(config) if isinstance(config, Mapping) else config.plain()
+
+
+def finish(folder: Path, config: Options | Mapping[str, Any], seconds: float) -> None:
     """Mark a stage's folder as complete; `seconds` is what it took."""
     old = read(folder)
     assert old is not None, f"{folder} was never begun"
-    Provenance(old.stage, dict(config), old.inputs, True, round(seconds, 1)).write(folder)
+    Provenance(old.stage, _plain(config), old.inputs, True, round(seconds, 1)).write(folder)
 
 
 class Stopwatch:

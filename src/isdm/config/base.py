@@ -1,6 +1,7 @@
 """What every stage's options share, and values that people write in their own way (sizes, durations)."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt
 from pydantic_core import PydanticCustomError
@@ -46,6 +47,25 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    BEFORE: ClassVar[Mapping[str, Any]] = {}
+    """What stages did before they had an option, where that is not the option's default."""
+    DROPPED: ClassVar[Mapping[str, Any]] = {}
+    """Options that earlier versions had, with the value at which they changed nothing."""
+
     def plain(self) -> dict[str, Any]:
         """Give the options as JSON-ready values, for provenance and comparison."""
         return self.model_dump(mode="json")
+
+    @classmethod
+    def completed(cls, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that an earlier version recorded, with those that it did not have yet as it would have acted."""
+        kept = {
+            name: value for name, value in record.items() if name not in cls.DROPPED or value != cls.DROPPED[name]
+        }
+        defaults = cls.model_construct().model_dump(mode="json", warnings=False)
+        whole = {**defaults, **cls.BEFORE, **kept}
+        for name, value in whole.items():
+            annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+            if isinstance(value, Mapping) and isinstance(annotation, type) and issubclass(annotation, StageConfig):
+                whole[name] = annotation.completed(value)
+        return whole

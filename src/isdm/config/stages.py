@@ -18,6 +18,8 @@ ExportLayout = Literal["isdm", "coco", "voc", "ultralytics", "mmseg"]
 class DataConfig(StageConfig):
     """Importing a dataset."""
 
+    BEFORE = {"near_duplicates": False}  # noqa: RUF012
+
     source: Path
     """Folder with the images and masks to import; it is never written to."""
     layout: str = "auto"

@@ -20,6 +20,8 @@ Criterion = Literal["agreement", "features", "colour", "copies"]
 class SampleConfig(StageConfig):
     """Sampling a synthetic dataset."""
 
+    DROPPED = {"mask_model": None, "mask_steps": 2000}  # noqa: RUF012
+
     num_samples: int = Field(1000, ge=1)
     """Number of synthetic pairs."""
     sampler: Sampler = "ddpm"

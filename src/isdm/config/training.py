@@ -45,6 +45,8 @@ class UNetConfig(StageConfig):
 class TrainConfig(StageConfig):
     """Training a diffusion model. `unet` comes from the preset unless given."""
 
+    BEFORE = {"monitor_samples": 1}  # noqa: RUF012
+
     preset: Literal["tiny", "small", "base", "paper"] = "small"
     """Size of the network and the settings that go with it."""
     unet: UNetConfig = UNetConfig()

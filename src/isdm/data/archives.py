@@ -1,5 +1,6 @@
 """Sources that are archives (zip, tar and its compressed forms): unpacked aside, never into or over anything."""
 
+import errno
 import lzma
 import shutil
 import tarfile
@@ -43,8 +44,12 @@ def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path
         raise DataError(f"{source} must not be unpacked ({error}); pack it again without that.") from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{source} is damaged ({error}); fetch or pack it again.") from None
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise DataError(f"{source} has {error.filename} as a file and as a folder; pack it again.") from None
     except OSError as error:
-        if error.errno is not None:  # the system's: a full disk, no right
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{source} holds a name that is too long for this file system; pack it again.") from None
+        if error.errno not in (None, errno.EINVAL):  # the system's: a full disk, no right
             raise
         raise DataError(f"{source} is damaged ({error}); fetch or pack it again.") from None
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way that Python does not know

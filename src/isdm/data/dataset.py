@@ -227,7 +227,7 @@ class SegmentationDataset:
             except (KeyError, TypeError):
                 raise DataError(f"{path}, line {number} must name image_file_name and mask_file_name.") from None
             for file in (image, mask, instances):
-                if file is not None and not file.resolve().is_relative_to(path.parent.resolve()):
+                if file is not None and not _lies_in(file, path.parent):
                     raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
             if line.get("kept", True):
                 pairs.append(Pair(image, mask, line, instances))
@@ -278,6 +278,14 @@ class SegmentationDataset:
             for pair in self.pairs(split)
         ]
         return sha256_of_json([classes, sorted(lines)])
+
+
+def _lies_in(file: Path, folder: Path) -> bool:
+    """Whether a file is below a folder, links followed; what can be no file is nowhere."""
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError):  # a null byte, a name too long, links in a circle
+        return False
 
 
 def load_arrays(

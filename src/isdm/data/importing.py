@@ -75,7 +75,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
             source, chosen = with_recipe(source, config)
         if config.defect_free is not None:
             source, inputs["defect-free folder"] = _with_defect_free(source, config.defect_free)
-        provenance.check(out, "data import", config.plain(), inputs, may_change={"source", "defect_free"})
+        provenance.check(out, "data import", config, inputs, may_change={"source", "defect_free"})
         record = provenance.read(out)
         if record is not None and record.finished:
             say(f"{out} is already imported.")
@@ -89,7 +89,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         except IsdmError:
             shutil.rmtree(work)
             raise
-        provenance.finish(work, config.plain(), watch.seconds)
+        provenance.finish(work, config, watch.seconds)
         flush_system()
         if out.is_dir():
             out.rmdir()  # `check` let only an empty folder pass
@@ -145,7 +145,7 @@ def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
         shutil.rmtree(work, ignore_errors=True)
     elif work.is_dir():
         say("An interrupted import of the same source goes on where it stood.")
-    provenance.begin(work, "data import", config.plain(), inputs)
+    provenance.begin(work, "data import", config, inputs)
     return work
 
 

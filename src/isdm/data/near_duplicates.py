@@ -19,12 +19,15 @@ from isdm.memory import RowsOnDisk
 from isdm.parallel import in_threads, without_blas_threads
 from isdm.progress import track
 
-NEIGHBOURS = 20
+NEIGHBOURS = 30
 """Nearest pictures of each by the coarse descriptors that are compared closely."""
 UNRELATED_PAIRS = 2000
 """Random pairs at most, which tell how alike unrelated pictures are."""
-DEVIATIONS = 6.0
-"""Same are pictures that are alike by so many (robust) standard deviations more than unrelated ones."""
+DEVIATIONS = 5.7
+"""Same are pictures that are alike by so many (robust) standard deviations more than unrelated ones.
+
+The photographs of magnetic tiles chose it: from 6 on twins are missed, below 5.5 strangers begin to chain.
+"""
 LEAST_SIMILARITY = 0.35
 CERTAIN_SIMILARITY = 0.9
 """Above it pictures are the same beyond doubt, whatever the others are like."""

@@ -26,7 +26,7 @@ from isdm.data.dataset import (
     palette_image,
 )
 from isdm.data.fitting import fit_instances, fit_pair
-from isdm.data.image_files import ImageArray, MaskArray, as_picture, size_text, value_counts
+from isdm.data.image_files import ImageArray, MaskArray, as_picture, image_header, size_text, value_counts
 from isdm.data.image_rules import ImageFacts, ImageRule
 from isdm.data.instances import InstanceArray, check_instance_size, outside_id, read_instances
 from isdm.data.layouts.source import Source, SourcePair
@@ -150,9 +150,10 @@ def _prepare(index: int, pair: SourcePair, preparation: Preparation, thumbnails:
     image = preparation.images.load(pair.image)
     source_mask = pair.load_mask()
     if image.shape[:2] != source_mask.shape:
-        raise DataError(
-            f"{pair.image} is {size_text(image)} but {pair.mask} is {size_text(source_mask)}; they must agree."
-        )
+        is_turned = image.shape[1::-1] == source_mask.shape and image_header(pair.image).is_turned
+        remedy = " (its EXIF data turn it, but the mask was drawn before: turn the mask)" if is_turned else ""
+        sizes = f"{pair.image} is {size_text(image)}{remedy} but {pair.mask} is {size_text(source_mask)}"
+        raise DataError(f"{sizes}; they must agree.")
     check_class_ids(value_counts(source_mask), preparation.declared, pair.mask)
     mask = _looked_up(source_mask, preparation.table)
     instances = _instances(pair, mask, source_mask) if preparation.has_instances else None

@@ -1,5 +1,6 @@
 """Looking around in a stranger's folder: what is there, without ever failing on what is odd there."""
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -85,11 +86,27 @@ def first_files(source: Path, suffixes: Collection[str], depth: int) -> Iterator
         yield from first_files(folder, suffixes, depth - 1)
 
 
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files in a folder with one of the suffixes (in small letters), sorted; hidden ones are left out."""
+    try:
+        with os.scandir(folder) as scan:
+            names = [entry.name for entry in scan if not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if Path(name).suffix.lower() in suffixes]
+
+
+def in_either_case(path: Path) -> Path:
+    """The path, or the same with its suffix in capital letters where only that is there."""
+    capital = path.with_suffix(path.suffix.upper())
+    return capital if not is_file(path) and is_file(capital) else path
+
+
 def head(path: Path, num_bytes: int = 4096) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """The first bytes of a file, without a byte order mark; none where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(num_bytes)
+            return file.read(num_bytes).removeprefix(codecs.BOM_UTF8)
     except OSError:
         return b""
 

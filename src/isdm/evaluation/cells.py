@@ -151,9 +151,19 @@ def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, o
 
 
 def read_cell(path: Path) -> tuple[dict[str, Any], Counts]:
-    """Read a finished cell: its record and the counts (N, K, 3) of the test images."""
+    """Read a finished cell: its record and the counts (N, K, 3) of the test images.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     record = read_json(path)
-    counts = np.stack([np.array(record["counts"][name], np.int64) for name in ("tp", "fp", "fn")], axis=2)
+    try:
+        counts = np.stack([np.array(record["counts"][name], np.int64) for name in ("tp", "fp", "fn")], axis=2)
+        facts = {name: record[name] for name in ("images", "groups", "num_steps", "train_seconds", "validation_iou")}
+        if counts.shape[2:] != (3,) or not len(counts) == len(facts["images"]) == len(facts["groups"]):
+            raise ValueError("as many counts as images and groups are needed")
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
+        raise DataError(f"{path} is no finished cell ({error}); remove it, and it is trained again.") from None
     return record, counts
 
 

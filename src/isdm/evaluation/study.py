@@ -79,13 +79,13 @@ def evaluate(
         build_segmenter(architecture, config.encoder, config.encoder_weights, dataset.info.num_classes)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
     inputs |= {f"synthetic {name}": painted.fingerprint("train") for name, painted in synthetic.items()}
-    provenance.check(out, "evaluate", config.plain(), inputs, may_change=MAY_CHANGE)
+    provenance.check(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
     watch = provenance.Stopwatch()
     data = load_study_data(dataset, synthetic)
     stems, groups = _names_and_groups(dataset, synthetic)
     found = find_leaks(data, groups, stems)
     refuse_or_warn(found, may_leak)
-    provenance.begin(out, "evaluate", config.plain(), inputs, may_change=MAY_CHANGE)
+    provenance.begin(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
     _write_study(out, name or dataset.info.name, config, dataset, data, rows, cells, leaks + found)
     missing = [cell for cell in cells if not cell.is_finished(out)]
     if missing:
@@ -99,7 +99,7 @@ def evaluate(
     write_with(results, table.write_parquet)
     _show(config, out, missing, table)
     write_gallery(out, data, {"": stems["train"], **{name: stems[name] for name in synthetic}}, cells)
-    provenance.finish(out, config.plain(), watch.seconds)
+    provenance.finish(out, config, watch.seconds)
     return results
 
 
@@ -191,6 +191,7 @@ def _write_study(
             "primary_row": None if primary is None else slugs[primary],
             "leaks": list(leaks),
             "isdm_version": __version__,
+            "format_version": provenance.FORMAT_VERSION,
         },
     )
 

@@ -81,7 +81,7 @@ def tune(
     refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
     inputs |= {f"synthetic {name}": one.fingerprint("train") for name, one in synthetic.items()}
-    provenance.begin(out, "tune", config.plain(), inputs, may_change={"trials", "device", "storage", "repeats"})
+    provenance.begin(out, "tune", config, inputs, may_change={"trials", "device", "storage", "repeats"})
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
     search = _opened_search(config, out)
@@ -98,7 +98,7 @@ def tune(
     write_json(out / "best.json", {**asdict(best[0]), "validation_iou": best[1], "trials": len(search.trials)})
     say(f"Best on the validation images ({best[1]:.3f}): {best[0]}")
     results = _study_of(config, best[0], dataset, synthetic, data, out)
-    provenance.finish(out, config.plain(), watch.seconds)
+    provenance.finish(out, config, watch.seconds)
     return results
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from isdm.errors import DataError
+from isdm.provenance import FORMAT_VERSION, check_format_version
 from isdm.report.tables import RESULT_COLUMNS
 from isdm.yaml_text import YamlTextError, parse_yaml
 
@@ -24,6 +25,7 @@ def read_study(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not valid YAML ({error}). Restore it or run `isdm evaluate` again.") from None
     if not isinstance(facts, dict):
         raise DataError(f"{path} holds no mapping. Restore it or run `isdm evaluate` again.")
+    check_format_version(facts, path, FORMAT_VERSION, DataError)
     numbers = ("num_train_images", "num_validation_images", "num_test_images")
     defaults: dict[str, Any] = {"name": path.parent.name, "isdm_version": "", "classes": []}
     defaults |= {

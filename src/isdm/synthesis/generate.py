@@ -50,7 +50,7 @@ def sample(
     photographs = find_photographs(config, dataset, out)
     if photographs:
         inputs["photographs"] = sha256_of_json([[path.name, path.stat().st_size] for path in photographs])
-    if provenance.begin(out, "sample", config.plain(), inputs, may_change=MAY_CHANGE) == "finished":
+    if provenance.begin(out, "sample", config, inputs, may_change=MAY_CHANGE) == "finished":
         say(f"{out} already holds its {config.num_samples} pairs.")
         return SegmentationDataset(out)
     warn_of_useless_guidance(pipeline.info, config.guidance)
@@ -75,7 +75,7 @@ def sample(
                     bar.advance()
     write_metadata(job.split_folder, parts.lines())
     job.info.write(out)
-    provenance.finish(out, config.plain(), watch.seconds)
+    provenance.finish(out, config, watch.seconds)
     parts.remove()
     return SegmentationDataset(out)
 

@@ -70,7 +70,7 @@ def select(
         raise DataError(f"{synthetic.folder} and {dataset.folder} have different classes; select with its own data.")
     pairs = synthetic.require("train")
     inputs = {"synthetic": synthetic.fingerprint("train"), "train split": dataset.fingerprint("train")}
-    if provenance.begin(out, "select", config.plain(), inputs, may_change={"device"}) == "finished":
+    if provenance.begin(out, "select", config, inputs, may_change={"device"}) == "finished":
         say(f"{out} is already selected.")
         return SegmentationDataset(out)
     watch = provenance.Stopwatch()
@@ -95,7 +95,7 @@ def select(
     source = synthetic.info.source | {"selected_with": inputs["train split"], "selected_from": inputs["synthetic"]}
     split = {"train": summary["num_kept"]}
     replace(synthetic.info, name=out.resolve().name, source=source, split=split).write(out)
-    provenance.finish(out, config.plain(), watch.seconds)
+    provenance.finish(out, config, watch.seconds)
     shutil.rmtree(out / JUDGES)
     say(describe(summary))
     return SegmentationDataset(out)

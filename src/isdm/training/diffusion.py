@@ -171,7 +171,7 @@ def _fit(
     images = load_training_images(dataset, config)
     workers = Workers(config.device)
     with workers.main_first():
-        state = provenance.begin(out, stage, config.plain(), inputs, may_change=MAY_CHANGE)
+        state = provenance.begin(out, stage, config, inputs, may_change=MAY_CHANGE)
         if workers.is_main:
             write_yaml(out / "config.yaml", config.plain())
     run = Run(config, unet, info, images, out, workers)
@@ -191,7 +191,7 @@ def _fit(
     run.save()
     run.close_trackers()
     if workers.is_main:
-        provenance.finish(out, config.plain(), run.counters.seconds)
+        provenance.finish(out, config, run.counters.seconds)
         say(f"{stage}: {run.stop.reason(run.counters)}. {checkpoint_savings(out, run.counters)}")
     workers.wait()
     return SemanticDiffusionPipeline.from_pretrained(out)

@@ -71,7 +71,7 @@ def export_dataset(config: ExportConfig, out: Path) -> None:
     if not items:
         raise DataError(f"{dataset.folder} has no kept pairs; there is nothing to export.")
     inputs = {f"{split} split": _fingerprint(dataset, split, items[split]) for split in items}
-    provenance.check(out, "data export", config.plain(), inputs, may_change={"dataset"})
+    provenance.check(out, "data export", config, inputs, may_change={"dataset"})
     record = provenance.read(out)
     if record is not None and record.finished:
         say(f"{out} is already exported.")
@@ -82,14 +82,14 @@ def export_dataset(config: ExportConfig, out: Path) -> None:
     info = replace(dataset.info, name=out.resolve().name, split=_own_split(dataset) | counts)
     remove_abandoned(out)
     with locked(beside(out)), written_aside(out) as aside:
-        provenance.begin(aside, "data export", config.plain(), inputs)
+        provenance.begin(aside, "data export", config, inputs)
         notes = chosen.write(Export(dataset, info, items), aside)
         renamed = sum(item.name != item.pair.stem for of_split in items.values() for item in of_split)
         if renamed:
             notes.append(f"{renamed} pictures have other names than in the dataset, to be unique in the export")
         if chosen.about is not None:
             _write_companions(aside, chosen.about, notes, items)
-        provenance.finish(aside, config.plain(), watch.seconds)
+        provenance.finish(aside, config, watch.seconds)
         if out.is_dir():
             out.rmdir()  # `check` let only an empty folder pass
     for note in notes:

@@ -15,11 +15,12 @@ from isdm.config import DataConfig
 from isdm.data.dataset import MAX_CLASSES, Split
 from isdm.data.image_files import read_mask
 from isdm.data.label_tables import ADE20K_NAMES
-from isdm.data.layouts.source import Source, SourcePair, image_files
-from isdm.data.tree_files import all_different, is_folder, text_lines
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files
+from isdm.data.tree_files import all_different, files_in, in_either_case, is_folder, text_lines
 from isdm.errors import DataError
 
 FOLDER = "ADEChallengeData2016"
+FULL_FORM = "images/ADE"
 IMAGES, MASKS = "images", "annotations"
 SPLITS: dict[str, Split] = {"training": "train", "validation": "validation"}
 NAMES_FILE = "objectInfo150.txt"
@@ -29,16 +30,25 @@ _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def recognises(source: Path) -> bool:
-    """images/ and annotations/ with training/ or validation/, and the list of names or files called ADE_…"""
+    """images/ and annotations/ with training/ or validation/, and the list of names or files called ADE_…
+
+    The full ADE20K is recognised as well, to say why it cannot be read.
+    """
     root = _root(source)
-    return root is not None and (
-        (root / NAMES_FILE).is_file() or any(any((root / IMAGES / split).glob("ADE_*.jpg")) for split in SPLITS)
+    return is_folder(source / FULL_FORM) or (
+        root is not None
+        and ((root / NAMES_FILE).is_file() or any(_published_names(root / IMAGES / split) for split in SPLITS))
     )
 
 
 def read(source: Path, config: DataConfig) -> Source:
     """Pair images with masks of the same name in the same split."""
     root = _root(source)
+    if root is None and is_folder(source / FULL_FORM):
+        raise DataError(
+            f"{source} is the full ADE20K, with more than 3,000 kinds of objects and their parts; up to "
+            f"{MAX_CLASSES - 1} classes can be used: give its scene parsing form, {FOLDER}, which has 150."
+        )
     if root is None:
         raise DataError(f"{source} needs {IMAGES}/training and {MASKS}/training; give the folder that holds both.")
     names, told_by = _class_names(root / NAMES_FILE)
@@ -49,7 +59,7 @@ def read(source: Path, config: DataConfig) -> Source:
         images, masks = root / IMAGES / folder, root / MASKS / folder
         all_masks.update(image_files(masks))
         for image in image_files(images):
-            mask = masks / image.relative_to(images).with_suffix(".png")
+            mask = in_either_case(masks / image.relative_to(images).with_suffix(".png"))
             if mask.is_file():
                 found.append((image, mask, split))
             else:
@@ -66,6 +76,10 @@ def read(source: Path, config: DataConfig) -> Source:
     if without_image:
         notes.append(f"{without_image} masks without an image were left out")
     return Source(names, pairs, notes=notes, problems=problems)
+
+
+def _published_names(folder: Path) -> bool:
+    return any(path.name.startswith("ADE_") for path in files_in(folder, IMAGE_SUFFIXES))
 
 
 def _root(source: Path) -> Path | None:

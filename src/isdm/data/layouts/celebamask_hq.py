@@ -20,7 +20,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray, image_header, read_picture, size_text
 from isdm.data.layouts.source import Source, SourcePair, image_files
-from isdm.data.tree_files import is_folder, subfolders, text_lines
+from isdm.data.tree_files import files_in, is_folder, subfolders, text_lines
 from isdm.errors import DataError
 
 FOLDER = "CelebAMask-HQ"
@@ -31,7 +31,7 @@ _PARTS = "skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_li
 CLASS_NAMES = ("background", *_PARTS.split())
 SPLITS: dict[str, Split] = {"0": "train", "1": "validation", "2": "test"}
 
-_PART = re.compile(r"(?P<number>\d{5,9})_(?P<part>.+)\.png", re.ASCII)
+_PART = re.compile(r"(?P<number>\d{5,9})_(?P<part>.+)", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
 
 
@@ -129,17 +129,16 @@ def _parts(folder: Path, problems: list[str]) -> dict[int, tuple[Path, ...]]:
     found: dict[int, list[Path]] = {}
     bad: set[int] = set()
     for place in (folder, *subfolders(folder)):
-        for path in sorted(place.glob("*.png")):
-            match = _PART.fullmatch(path.name)
+        for path in files_in(place, (".png",)):
+            match = _PART.fullmatch(path.stem)
             if match is None:
-                if not path.name.startswith("."):
-                    problems.append(f"{path} must be named like 00000_hair.png; rename or remove it")
+                problems.append(f"{path} must be named like 00000_hair.png; rename or remove it")
                 continue
             number = int(match["number"])
             expected = folder / str(number // IMAGES_PER_FOLDER) / f"{number:05d}_{match['part']}.png"
             if match["part"] not in CLASS_NAMES[1:]:
                 wrong = f"is no known part; known are {', '.join(CLASS_NAMES[1:])}: rename or remove it"
-            elif path != expected:
+            elif path.with_suffix(".png") != expected:
                 wrong = f"is in the wrong folder or misnamed; move it to {expected}"
             else:
                 found.setdefault(number, []).append(path)

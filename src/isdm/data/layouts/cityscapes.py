@@ -23,7 +23,7 @@ from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.label_tables import CITYSCAPES, CITYSCAPES_LABELS
 from isdm.data.layouts.source import Source, SourcePair, image_files
-from isdm.data.tree_files import all_different, is_folder, subfolders
+from isdm.data.tree_files import all_different, in_either_case, is_folder, subfolders
 from isdm.errors import DataError
 
 IMAGES = "leftImg8bit"
@@ -142,7 +142,7 @@ def _frames(source: Path, truth: str, folder: str, split: Split) -> tuple[list[F
                 problems.append(f"{image} must be named like aachen_000000_000019_{IMAGES}.png; rename or remove it")
                 continue
             name, masks = match["frame"], source / truth / folder / city.name
-            files = {kind: masks / f"{name}_{truth}_{kind}.png" for kind in (LABEL_IDS, TRAIN_IDS)}
+            files = {kind: in_either_case(masks / f"{name}_{truth}_{kind}.png") for kind in (LABEL_IDS, TRAIN_IDS)}
             kind = next((kind for kind, path in files.items() if path.is_file()), None)
             if kind is None:
                 problems.append(f"{image} has no mask; expected {files[LABEL_IDS]} or …_{TRAIN_IDS}.png")

@@ -121,9 +121,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _looks_like_coco(path: Path) -> bool:
     start = head(path, HEAD_BYTES)
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and all(
-        pattern.search(start) for pattern in (_LISTS, _KEYS)
-    )
+    return start.lstrip().startswith(b"{") and all(pattern.search(start) for pattern in (_LISTS, _KEYS))
 
 
 def _read_files(source: Path, paths: Iterable[Path]) -> tuple[list[CocoFile], list[str]]:

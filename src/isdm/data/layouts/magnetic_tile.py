@@ -14,9 +14,11 @@ import numpy as np
 from isdm.config import DataConfig
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.tree_files import files_in, in_either_case
 
 KINDS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven")
 CLASS_NAMES = ("background", "blowhole", "break", "crack", "fray", "uneven")
+PHOTOGRAPHS = (".jpg", ".jpeg")
 MASK_THRESHOLD = 127
 LARGEST_STEP_WITHIN_TILE = 100
 
@@ -30,11 +32,11 @@ def recognises(source: Path) -> bool:
 
 def read(source: Path, config: DataConfig) -> Source:
     """Pair photographs with masks and group them by tile."""
-    images = sorted(source.glob("MT_*/Imgs/*.jpg"))
+    images = [image for folder in sorted(source.glob("MT_*/Imgs")) for image in files_in(folder, PHOTOGRAPHS)]
     tiles = _tile_of_number({_number(image) for image in images})
     pairs, problems = [], []
     for image in images:
-        mask = image.with_suffix(".png")
+        mask = in_either_case(image.with_suffix(".png"))
         if not mask.is_file():
             problems.append(f"{image} has no mask; expected {mask.name} beside it")
             continue

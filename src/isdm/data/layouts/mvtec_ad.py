@@ -19,7 +19,7 @@ from isdm.data.dataset import MAX_CLASSES
 from isdm.data.defect_free import background_mask
 from isdm.data.image_files import MaskArray, read_picture
 from isdm.data.layouts.source import Source, SourcePair, image_files
-from isdm.data.tree_files import all_different, is_folder, subfolders
+from isdm.data.tree_files import all_different, in_either_case, is_folder, subfolders
 from isdm.errors import DataError
 
 TRAIN, TEST, MASKS, GOOD = "train", "test", "ground_truth", "good"
@@ -111,7 +111,7 @@ def _defects(category: Path, kind: str) -> tuple[list[tuple[Path, Path]], list[s
     found, problems, used = [], [], set()
     masks = category / MASKS / kind
     for image in image_files(category / TEST / kind):
-        mask = masks / f"{image.stem}_mask.png"
+        mask = in_either_case(masks / f"{image.stem}_mask.png")
         if mask in used:
             problems.append(f"{image} shares {mask} with another picture; give them different names")
         elif mask.is_file():

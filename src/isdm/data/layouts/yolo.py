@@ -21,7 +21,7 @@ from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import Source, SourcePair, inside
 from isdm.data.shapes import TOLERANCE_PX
-from isdm.data.tree_files import first_files, head, is_file, left_out_note, text_lines, unique_stems
+from isdm.data.tree_files import files_in, first_files, head, is_file, left_out_note, text_lines, unique_stems
 from isdm.data.yolo_tree import CLASSES, IMAGES, find_images, read_settings, settings_files
 from isdm.errors import DataError
 
@@ -163,6 +163,6 @@ def _orphans(files: set[Path]) -> list[str]:
     return [
         f"{file} has no image of its name; put the image back, or remove it"
         for folder in folders
-        for file in sorted(folder.glob("*.txt"))
+        for file in files_in(folder, (".txt",))
         if file not in files and (file.name != CLASSES and LABELS in file.parts)
     ]

@@ -52,7 +52,7 @@ def audit(
         "train split": dataset.fingerprint("train"),
         "validation split": dataset.fingerprint("validation"),
     }
-    state = provenance.begin(out, "audit", config.plain(), inputs, may_change={"device"})
+    state = provenance.begin(out, "audit", config, inputs, may_change={"device"})
     if state == "finished":
         say(f"{out} is already audited.")
         return dict(read_json(out / FILE_NAME))
@@ -95,5 +95,5 @@ def audit(
         "num_real_backgrounds": sum("background" in pair.metadata for pair in pairs),
     }
     write_json(out / FILE_NAME, result)
-    provenance.finish(out, config.plain(), watch.seconds)
+    provenance.finish(out, config, watch.seconds)
     return result
