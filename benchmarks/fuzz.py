@@ -121,7 +121,7 @@ def run_target(name: str, first: int, count: int, seconds: float, findings: list
         process = multiprocessing.get_context("fork").Process(target=work, args=(name, at, stop, seconds, theirs))
         process.start()
         theirs.close()
-        begun, told = None, True
+        began, begun, told = at, None, True
         while told:
             told = ours.poll(6 * seconds + 60)
             if not told:
@@ -147,8 +147,8 @@ def run_target(name: str, first: int, count: int, seconds: float, findings: list
                 {"target": name, "index": begun[0], "file": begun[1], "kind": "crash or hang", "trace": ""}
             )
             at = begun[0] + 1
-        elif at == first:
-            raise RuntimeError(f"the valid tree of {name!r} does not pass")
+        elif at == began:
+            raise RuntimeError(f"{name!r}: the valid tree does not pass, or input {at} cannot be made")
         process.kill()
         process.join()
     line = {kind: counts[kind] for kind in ("accepted", "refused", *PROBLEMS)}
@@ -172,10 +172,10 @@ def main() -> None:
         count = -(-int(arguments.inputs * TARGETS[name].weight) // int(total)) if len(names) > 1 else arguments.inputs
         by_target[name] = run_target(name, arguments.first, count, arguments.seconds, findings)
         print(f"{name}: {by_target[name]}", flush=True)
+        for finding in findings:
+            if finding["target"] == name:
+                print(f"{finding['kind']} {finding['index']} ({finding['file']})\n{finding['trace']}", flush=True)
     for finding in findings:
-        print(
-            f"\n{finding['kind']} in {finding['target']} {finding['index']} ({finding['file']})\n{finding['trace']}"
-        )
         if arguments.keep is not None:
             with tempfile.TemporaryDirectory() as place:
                 target = TARGETS[finding["target"]]
