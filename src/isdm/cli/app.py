@@ -7,22 +7,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from isdm.cli import data, run, stages, tune
+from isdm.cli import data, run, stages, studio, tune
+from isdm.cli.help import INTRODUCTION, MAKE
 from isdm.errors import IsdmError, UsageError
 from isdm.version import __version__
 
 app = typer.Typer(
     name="isdm",
-    help="Paint new images for given masks, make a synthetic segmentation dataset of them, and measure "
-    "honestly what it brings.",
+    help=INTRODUCTION,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data.app, name="data")
-run.register(app)
+run.register_start(app)
+app.add_typer(data.app, name="data", rich_help_panel=MAKE)
 stages.register(app)
 tune.register(app)
+studio.register(app)
+run.register_experiments(app)
+stages.register_further(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,13 +7,14 @@ import typer
 from rich.console import Console
 
 from isdm.cli import options
+from isdm.cli.help import MEASURE
 from isdm.cli.stages import ConfigFile, Dataset, Encoder, EncoderWeights, Out, Seed, Settings, named_sets
 from isdm.config import SampleConfig, TuneConfig
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command()(tune)
+    app.command(rich_help_panel=MEASURE)(tune)
 
 
 def tune(
