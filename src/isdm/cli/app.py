@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from isdm.cli import data, run, stages, tune
+from isdm.cli import data, run, stages, studio, tune
+from isdm.cli.help import INTRODUCTION, MAKE
 from isdm.errors import IsdmError, UsageError
 from isdm.progress import plain_console
 from isdm.signals import StopRequestedError, stop_on_signals
@@ -16,16 +17,17 @@ from isdm.version import __version__
 
 app = typer.Typer(
     name="isdm",
-    help="Paint new images for given masks, make a synthetic segmentation dataset of them, and measure "
-    "honestly what it brings.",
+    help=INTRODUCTION,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data.app, name="data")
-run.register(app)
+run.register_start(app)
+app.add_typer(data.app, name="data", rich_help_panel=MAKE)
 stages.register(app)
 tune.register(app)
+studio.register(app)
+run.register_experiments(app)
+stages.register_further(app)
 
 
 def _show_version(wanted: bool) -> None:
