@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -231,6 +232,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance_scale: float = 1.5,
         guidance_interval: tuple[float, float] = (0.0, 1000.0),
         on_step: Callable[[], None] = lambda: None,
+        on_prediction: Callable[[int, Tensor], None] | None = None,
     ) -> ImageArray:
         """Paint one image for each mask.
 
@@ -247,6 +249,8 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             guidance_scale: classifier-free guidance; 1 is off.
             guidance_interval: guide only at t within, on the scale of 1000; elsewhere one pass is made.
             on_step: called after every step.
+            on_prediction: called in every step with the number of the first of some pictures and those pictures
+                as they stand: (n, C, H, W) float32 in [-1, 1] on the network's device.
 
         Returns:
             (N, H, W, C) uint8, or uint16 where the model paints 16 bits. Where `painted` is 0 they are the
@@ -287,6 +291,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 guidance_interval=guidance_interval,
                 known=None if known_images is None else self._known(known_images, painted, slice(start, stop)),
                 on_step=on_step,
+                **({} if on_prediction is None else {"on_prediction": partial(on_prediction, start)}),
             )
             self._say_once_if_over_budget(conditions)
             refuse_no_numbers(images, indices[start:stop])

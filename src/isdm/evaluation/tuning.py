@@ -80,7 +80,7 @@ def tune(
         raise UsageError("Give at least one synthetic set with --synthetic, or a model with --model.")
     refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
-    inputs |= {f"synthetic {name}": one.fingerprint("train") for name, one in synthetic.items()}
+    inputs |= {f"synthetic {name}": one.judged_fingerprint("train") for name, one in synthetic.items()}
     provenance.begin(out, "tune", config, inputs, may_change={"trials", "device", "storage", "repeats"})
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
