@@ -155,6 +155,14 @@ def run_target(name: str, first: int, count: int, seconds: float, findings: list
     return {"inputs": count, **line, "peak_mb": peak // 10**6, "seconds": round(time.monotonic() - start, 1)}
 
 
+def read_result(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What a run from the same first inputs that was ended has tried; it goes on behind that."""
+    if arguments.only or not arguments.out.is_file():
+        return {}
+    before = json.loads(arguments.out.read_text())
+    return before["by_target"] if before["first"] == arguments.first and not before["complete"] else {}
+
+
 def write_result(arguments: argparse.Namespace, by_target: dict[str, dict[str, Any]]) -> dict[str, int]:
     """Write what has been tried so far; gives the sums."""
     sums = {
@@ -186,8 +194,10 @@ def main() -> None:
     names = arguments.only or list(TARGETS)
     total = sum(TARGETS[name].weight for name in names)
     findings: list[dict[str, Any]] = []
-    by_target = {}
+    by_target = read_result(arguments)
     for name in names:
+        if name in by_target:
+            continue
         count = -(-int(arguments.inputs * TARGETS[name].weight) // int(total)) if len(names) > 1 else arguments.inputs
         by_target[name] = run_target(name, arguments.first, count, arguments.seconds, findings)
         print(f"{name}: {by_target[name]}", flush=True)

@@ -197,6 +197,8 @@ def without_work() -> Iterator[None]:
             "isdm.synthesis.judges.train_segmenter",
             "isdm.synthesis.generate.paint",
             "isdm.evaluation.study.run_cells",
+            "isdm.report.dataset_page._figures",
+            "isdm.report.html._figures",
         ):
             stack.enter_context(mock.patch(place, side_effect=begun))
         yield
