@@ -68,9 +68,7 @@ class ModelInfo:
     def read(folder: Path) -> "ModelInfo":
         """Read `isdm.json`; a folder without it is no model."""
         if not (folder / "isdm.json").is_file() or not (folder / "unet" / "config.json").is_file():
-            raise ModelError(
-                f"{folder} is not a model folder (it needs isdm.json and unet/); make one with `isdm train`."
-            )
+            raise ModelError(f"{folder} is not a model folder (it needs isdm.json and unet/); {_remedy(folder)}.")
         values = read_json(folder / "isdm.json")
         version = values.get("format_version")
         if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -94,6 +92,16 @@ class ModelInfo:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder}/isdm.json lacks or misstates {error}; train the model again.") from None
+
+
+def _remedy(folder: Path) -> str:
+    """What to do about a folder that was given as a model."""
+    if (folder / "dataset.json").is_file():
+        return f"it is a dataset: make a model of it with `isdm train {folder} --out MODEL`"
+    inner = sorted(path.parent for path in folder.glob("*/isdm.json"))
+    if inner:
+        return f"give {inner[-1]}, which is one"
+    return "make one with `isdm train`"
 
 
 def training_scheduler(

@@ -29,7 +29,7 @@ export class Easel {
     mask.ids.forEach((id, at) => {
       const isGround = id < first_foreground;
       const colour = isGround ? BACKGROUND : classes[id]?.colour ?? [127, 127, 127];
-      pixels.data.set([...colour, !this.photo ? 255 : isGround ? 0 : 150], at * 4);
+      pixels.data.set([...colour, !this.photo ? 255 : isGround ? 0 : 165], at * 4);
     });
     pen.putImageData(pixels, 0, 0);
     const brush = canvas.getContext("2d");
