@@ -9,7 +9,7 @@ export class Easel {
     Object.assign(this, { canvas, mask, state, tool, onChange, onMove });
     this.photo = null;
     this.down = false;
-    this.at = { x: mask.width / 2, y: mask.height / 2 };
+    this.at = { x: Math.floor(mask.width / 2) + 0.5, y: Math.floor(mask.height / 2) + 0.5 };
     this.isShown = false;
     this.zoom = Math.max(1, Math.round(SHOWN_PX / Math.max(mask.width, mask.height)));
     canvas.width = mask.width * this.zoom;
