@@ -71,9 +71,7 @@ class ModelInfo:
     def read(folder: Path) -> "ModelInfo":
         """Read `isdm.json`; a folder without it is no model."""
         if not (folder / "isdm.json").is_file() or not (folder / "unet" / "config.json").is_file():
-            raise ModelError(
-                f"{folder} is not a model folder (it needs isdm.json and unet/); make one with `isdm train`."
-            )
+            raise ModelError(f"{folder} is not a model folder (it needs isdm.json and unet/); {_remedy(folder)}.")
         values = read_settings(folder, "isdm.json")
         check_format_version(values, folder / "isdm.json", FORMAT_VERSION, ModelError)
         try:
@@ -100,6 +98,16 @@ class ModelInfo:
                 f"{info.bit_depth} bits, drop rate {info.drop_rate}: isdm trains no such model; train it again."
             )
         return info
+
+
+def _remedy(folder: Path) -> str:
+    """What to do about a folder that was given as a model."""
+    if (folder / "dataset.json").is_file():
+        return f"it is a dataset: make a model of it with `isdm train {folder} --out MODEL`"
+    inner = sorted(path.parent for path in folder.glob("*/isdm.json"))
+    if inner:
+        return f"give {inner[-1]}, which is one"
+    return "make one with `isdm train`"
 
 
 def training_scheduler(

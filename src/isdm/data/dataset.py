@@ -108,6 +108,10 @@ class DatasetInfo:
         path = folder / "dataset.json"
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a dataset made by `isdm data import`.")
+        if (folder / "isdm.json").is_file() and not path.is_file():
+            raise DataError(
+                f"{folder} is a model, not a dataset; `isdm sample {folder} --data DATASET --out SYNTH` paints one."
+            )
         if not path.is_file():
             raise DataError(
                 f"{folder} is not a dataset (it has no dataset.json); make one of it with "

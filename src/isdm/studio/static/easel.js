@@ -9,7 +9,7 @@ export class Easel {
     Object.assign(this, { canvas, mask, state, tool, onChange, onMove });
     this.photo = null;
     this.down = false;
-    this.at = { x: mask.width / 2, y: mask.height / 2 };
+    this.at = { x: Math.floor(mask.width / 2) + 0.5, y: Math.floor(mask.height / 2) + 0.5 };
     this.isShown = false;
     this.zoom = Math.max(1, Math.round(SHOWN_PX / Math.max(mask.width, mask.height)));
     canvas.width = mask.width * this.zoom;
@@ -29,7 +29,7 @@ export class Easel {
     mask.ids.forEach((id, at) => {
       const isGround = id < first_foreground;
       const colour = isGround ? BACKGROUND : classes[id]?.colour ?? [127, 127, 127];
-      pixels.data.set([...colour, !this.photo ? 255 : isGround ? 0 : 150], at * 4);
+      pixels.data.set([...colour, !this.photo ? 255 : isGround ? 0 : 165], at * 4);
     });
     pen.putImageData(pixels, 0, 0);
     const brush = canvas.getContext("2d");
