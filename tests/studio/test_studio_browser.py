@@ -36,7 +36,7 @@ class Visit:
         self.page = browser.new_page(viewport={"width": width, "height": 900})
         self.page.set_default_timeout(PATIENCE_MS)
         self.problems: list[str] = []
-        own = (address, "data:", "blob:")
+        own = (address.partition("#")[0], "data:", "blob:")
         self.page.on("console", lambda told: self.problems.append(told.text) if told.type == "error" else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda to: None if to.url.startswith(own) else self.problems.append(to.url))
