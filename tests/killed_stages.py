@@ -11,6 +11,7 @@ from isdm.config import (
     SampleConfig,
     SelectConfig,
     TrainConfig,
+    TuneConfig,
     build,
     with_preset,
 )
@@ -19,6 +20,7 @@ from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.evaluation.executors import Execution
 from isdm.evaluation.study import evaluate
+from isdm.evaluation.tuning import tune
 from isdm.report import report
 from isdm.synthesis.audit import audit
 from isdm.synthesis.generate import sample
@@ -72,7 +74,7 @@ def sample_(folder: Path) -> None:
 
 
 def select_(folder: Path) -> None:
-    values = {**SEGMENTER, "architectures": ["fpn"], "folds": 2, "reject": 0.9}
+    values = {**SEGMENTER, "architectures": ["fpn"], "folds": 2, "reject": 0.4}
     sets = (SegmentationDataset(folder / name) for name in ("synthetic", "data"))
     select(build(SelectConfig, values), *sets, folder / "selected")
 
@@ -93,6 +95,12 @@ def evaluate_on_ray(folder: Path) -> None:
     evaluate_(folder, Execution(ray="auto"))
 
 
+def tune_(folder: Path) -> None:
+    values = {**SEGMENTER, "trials": 3, "synthetic_counts": [4, 8], "keep_shares": [1.0], "repeats": 1}
+    sets = {"synthetic": SegmentationDataset(folder / "synthetic")}
+    tune(build(TuneConfig, values), SegmentationDataset(folder / "data"), sets, folder / "tuned")
+
+
 def report_(folder: Path) -> None:
     report(folder / "study")
 
@@ -106,6 +114,7 @@ STAGES = {
     "audit": Stage("audit", audit_),
     "evaluate on Ray": Stage("study", evaluate_on_ray),
     "evaluate": Stage("study", evaluate_),
+    "tune": Stage("tuned", tune_),
     "report": Stage("study", report_),
 }
 """In their order: each reads what those before it have made."""
