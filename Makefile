@@ -4,9 +4,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 READY := $(VENV)/.ready
+OLDEST := .venv-oldest
 DEMO := isdm-demo
 
-.PHONY: demo test lint unit docs install clean
+.PHONY: demo test lint unit docs test-oldest install clean
 
 demo: $(READY)
 	$(VENV)/bin/isdm demo --out $(DEMO)
@@ -27,6 +28,15 @@ docs: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
 
+# The same tests on the oldest versions that pyproject.toml allows, in an environment of its own (6 GB).
+test-oldest: $(OLDEST)/.ready
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -q
+
+$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev]'
+	touch $@
+
 install: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -35,4 +45,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(OLDEST) $(DEMO)

@@ -121,7 +121,7 @@ def run_target(name: str, first: int, count: int, seconds: float, findings: list
         process = multiprocessing.get_context("fork").Process(target=work, args=(name, at, stop, seconds, theirs))
         process.start()
         theirs.close()
-        begun, told = None, True
+        began, begun, told = at, None, True
         while told:
             told = ours.poll(6 * seconds + 60)
             if not told:
@@ -147,12 +147,39 @@ def run_target(name: str, first: int, count: int, seconds: float, findings: list
                 {"target": name, "index": begun[0], "file": begun[1], "kind": "crash or hang", "trace": ""}
             )
             at = begun[0] + 1
-        elif at == first:
-            raise RuntimeError(f"the valid tree of {name!r} does not pass")
+        elif at == began:
+            raise RuntimeError(f"{name!r}: the valid tree does not pass, or input {at} cannot be made")
         process.kill()
         process.join()
     line = {kind: counts[kind] for kind in ("accepted", "refused", *PROBLEMS)}
     return {"inputs": count, **line, "peak_mb": peak // 10**6, "seconds": round(time.monotonic() - start, 1)}
+
+
+def read_result(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What a run from the same first inputs that was ended has tried; it goes on behind that."""
+    if arguments.only or not arguments.out.is_file():
+        return {}
+    before = json.loads(arguments.out.read_text())
+    return before["by_target"] if before["first"] == arguments.first and not before["complete"] else {}
+
+
+def write_result(arguments: argparse.Namespace, by_target: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """Write what has been tried so far; gives the sums."""
+    sums = {
+        key: sum(line[key] for line in by_target.values()) for key in ("inputs", "accepted", "refused", *PROBLEMS)
+    }
+    result = {
+        "sums": sums,
+        "peak_mb": max(line["peak_mb"] for line in by_target.values()),
+        "limits": {"seconds_an_input": arguments.seconds, "more_address_space_mb": MORE_BYTES // 10**6},
+        "by_target": by_target,
+        "first": arguments.first,
+        "complete": len(by_target) == len(TARGETS),
+        "python": platform.python_version(),
+    }
+    if not arguments.only:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    return sums
 
 
 def main() -> None:
@@ -167,15 +194,18 @@ def main() -> None:
     names = arguments.only or list(TARGETS)
     total = sum(TARGETS[name].weight for name in names)
     findings: list[dict[str, Any]] = []
-    by_target = {}
+    by_target = read_result(arguments)
     for name in names:
+        if name in by_target:
+            continue
         count = -(-int(arguments.inputs * TARGETS[name].weight) // int(total)) if len(names) > 1 else arguments.inputs
         by_target[name] = run_target(name, arguments.first, count, arguments.seconds, findings)
         print(f"{name}: {by_target[name]}", flush=True)
+        write_result(arguments, by_target)
+        for finding in findings:
+            if finding["target"] == name:
+                print(f"{finding['kind']} {finding['index']} ({finding['file']})\n{finding['trace']}", flush=True)
     for finding in findings:
-        print(
-            f"\n{finding['kind']} in {finding['target']} {finding['index']} ({finding['file']})\n{finding['trace']}"
-        )
         if arguments.keep is not None:
             with tempfile.TemporaryDirectory() as place:
                 target = TARGETS[finding["target"]]
@@ -184,19 +214,7 @@ def main() -> None:
             kept = arguments.keep / f"{finding['target'].replace(' ', '-')}-{finding['index']}-{Path(path).name}"
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes(content)
-    sums = {
-        key: sum(line[key] for line in by_target.values()) for key in ("inputs", "accepted", "refused", *PROBLEMS)
-    }
-    result = {
-        "sums": sums,
-        "peak_mb": max(line["peak_mb"] for line in by_target.values()),
-        "limits": {"seconds_an_input": arguments.seconds, "more_address_space_mb": MORE_BYTES // 10**6},
-        "by_target": by_target,
-        "first": arguments.first,
-        "python": platform.python_version(),
-    }
-    if not arguments.only:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    sums = write_result(arguments, by_target)
     print(json.dumps(sums))
     sys.exit(bool(findings))
 

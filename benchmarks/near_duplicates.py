@@ -61,13 +61,13 @@ def main() -> None:
     arguments = options.parse_args()
     paths = make_pictures(arguments.work, arguments.images)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     thumbnails: NDArray[np.uint8] = np.empty((len(paths), SIDE_PX, SIDE_PX), np.uint8)
     for index, small in enumerate(in_threads(lambda path: thumbnail(read_picture(path)), paths)):
         thumbnails[index] = small
-    decoded = time.perf_counter()
+    decoded, cpu_decoded = time.perf_counter(), time.process_time()
     matches = find_near_duplicates(thumbnails)
-    finished = time.perf_counter()
+    finished, cpu_finished = time.perf_counter(), time.process_time()
     surfaces = [index // VIEWS for index in range(len(paths))]
     groups = joined_groups([str(index) for index in range(len(paths))], matches)
     result: dict[str, Any] = {
@@ -77,6 +77,8 @@ def main() -> None:
         "decode_seconds": decoded - start,
         "search_seconds": finished - decoded,
         "seconds": finished - start,
+        "decode_cpu_seconds": cpu_decoded - cpu_start,
+        "search_cpu_seconds": cpu_finished - cpu_decoded,
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before,
         "surfaces": len(set(surfaces)),
         "groups_found": len(set(groups)),

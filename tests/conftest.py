@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from isdm.config import DataConfig, build
+from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
+from isdm.training.diffusion import train
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -46,6 +47,23 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> SegmentationDataset:
     write_fruit_source(folder / "source", num_fruits=12, num_views=2, size_px=32, seed=0)
     config = build(DataConfig, {"source": folder / "source", "group_by": r"(fruit\d+)"})
     return import_dataset(config, folder / "data")
+
+
+@pytest.fixture(scope="session")
+def model(fruit: SegmentationDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder; its pictures are noise with a hint of fruit."""
+    values = {
+        "preset": "tiny",
+        "unet": {"base_channels": 16, "norm_groups": 4, "channel_multipliers": [1, 2], "spade_channels": 8},
+        "batch_size": 8,
+        "learning_rate": 2e-3,
+        "steps": 30,
+        "precision": "float32",
+        "device": "cpu",
+    }
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    train(build(TrainConfig, with_preset(values)), fruit, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

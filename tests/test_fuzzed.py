@@ -25,6 +25,7 @@ FOUND = [
     ("archives", 20),  # a name that is a file and a folder in one archive
     ("archives", 5011),  # an offset before the archive's beginning
     ("dataset", 9412),  # a null byte in a file's name
+    ("states", 6230),  # a pickle that ends within a number
     ("study", 5018),  # a cell whose counts differ in length
 ]
 """Targets and numbers of inputs that once gave a traceback."""

@@ -14,6 +14,7 @@ from isdm.signals import StopRequestedError, handlers_kept, held_back, stop_on_s
 @pytest.fixture(autouse=True)
 def handlers_stay() -> object:
     before = {number: signal.getsignal(number) for number in signals.SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests of the command line leave another
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

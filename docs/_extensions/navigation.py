@@ -9,7 +9,18 @@ PARTS: dict[str, list[tuple[str, list[str]]]] = {
     "index": [
         ("First steps", ["start", "own-data", "how-many", "reading-the-report", "recipes"]),
         ("Stage by stage", ["guide", "data", "layouts", "synthesis", "audit", "study", "protocol", "cluster"]),
-        ("Background", ["mathematics", "limits", "comparison", "results/README", "benchmarks", "decisions/README"]),
+        (
+            "Background",
+            [
+                "mathematics",
+                "limits",
+                "trust-input",
+                "comparison",
+                "results/README",
+                "benchmarks",
+                "decisions/README",
+            ],
+        ),
         ("Reference", ["reference/commands", "reference/options", "reference/python", "changes"]),
     ],
     "results/README": [("", ["magnetic-tile-64px/summary", "demo/summary", "demo-min-snr/summary", "selection"])],

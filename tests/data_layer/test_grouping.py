@@ -15,7 +15,8 @@ from isdm.config import DataConfig, build
 from isdm.data.checking import check_dataset
 from isdm.data.importing import import_dataset
 from isdm.data.layouts import read_source
-from isdm.data.near_duplicates import find_near_duplicates, joined_groups
+from isdm.data.layouts.source import SourcePair
+from isdm.data.near_duplicates import Match, find_near_duplicates, joined_groups
 from isdm.data.placing import splits_of
 from isdm.data.similarity import thumbnail
 from isdm.errors import ConfigError, DataError, OutputError
@@ -158,32 +159,25 @@ def test_a_destination_in_the_source_is_refused(fruit_source: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiles() -> tuple[list[str], list[int], list[str], np.ndarray]:
-    """Names, numbers, the layout's groups and small pictures of the real photographs."""
+def tiles() -> tuple[list[SourcePair], list[Image.Image], list[Match]]:
+    """The real photographs, and which of them were found to show the same."""
     if not REAL.is_dir():
         pytest.skip(f"the magnetic tile photographs are not at {REAL}")
     pairs = read_source(DataConfig(source=REAL))[1].pairs
     pictures = [Image.open(pair.image).convert("L") for pair in pairs]
-    numbers = [int(pair.stem.rpartition("_")[2]) for pair in pairs]
-    groups = [str(pair.group) for pair in pairs]
-    return (
-        [pair.stem for pair in pairs],
-        numbers,
-        groups,
-        np.array([np.asarray(p.resize((64, 64))) for p in pictures]),
-    )
+    thumbnails = np.stack([thumbnail(np.asarray(picture)[:, :, None]) for picture in pictures])
+    return pairs, pictures, find_near_duplicates(thumbnails)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by_numbers", [True, False])
 def test_no_real_tile_is_photographed_in_two_splits(
-    tiles: tuple[list[str], list[int], list[str], np.ndarray], by_numbers: bool
+    tiles: tuple[list[SourcePair], list[Image.Image], list[Match]], by_numbers: bool
 ) -> None:
     """By another measure than ours: plain correlation of the high-passed pictures, or of those with near numbers."""
-    stems, numbers, layout_groups, small = tiles
-    pairs = read_source(DataConfig(source=REAL))[1].pairs
-    thumbnails = np.stack([thumbnail(np.asarray(Image.open(pair.image).convert("L"))[:, :, None]) for pair in pairs])
-    groups = joined_groups(layout_groups if by_numbers else stems, find_near_duplicates(thumbnails))
+    pairs, photographs, matches = tiles
+    numbers = [int(pair.stem.rpartition("_")[2]) for pair in pairs]
+    groups = joined_groups([str(pair.group) if by_numbers else pair.stem for pair in pairs], matches)
     assert max(Counter(groups).values()) <= 30
     assert len(set(groups)) > 150, "tiles that are merely alike are not joined"
     chosen, _ = splits_of(
@@ -191,15 +185,23 @@ def test_no_real_tile_is_photographed_in_two_splits(
         np.ones((len(pairs), 1), np.int64),
         DataConfig(source=REAL),
     )
-    fine = small - ndimage.gaussian_filter(small.astype(np.float32), (0, 4, 4))
-    flat = fine.reshape(len(fine), -1)
+    in_train = np.array(chosen) == "train"
+    near = np.abs(np.subtract.outer(numbers, numbers)) <= 100
+    parted = np.not_equal.outer(groups, groups)
+    for side, light in ((64, 4), (64, 8), (48, 4), (96, 8)):
+        alike = correlations(photographs, side, light)
+        same = (alike > 0.97) | ((alike > 0.8) & near)
+        assert not same[in_train][:, ~in_train].any(), (side, light)
+        assert not (same & parted).any(), "whatever the seed, the size of the splits or the folds"
+
+
+def correlations(photographs: list[Image.Image], side: int, light: float) -> np.ndarray:
+    """Correlation (N, N) of the small pictures without slow changes of brightness."""
+    small = np.array([np.asarray(photograph.resize((side, side))) for photograph in photographs], np.float32)
+    flat = (small - ndimage.gaussian_filter(small, (0, light, light))).reshape(len(small), -1)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
-    alike = flat @ flat.T
-    near = np.abs(np.subtract.outer(numbers, numbers)) <= 100
-    same = (alike > 0.97) | ((alike > 0.8) & near)
-    in_train = np.array(chosen) == "train"
-    assert not same[in_train][:, ~in_train].any()
+    return flat @ flat.T
 
 
 def test_links_out_of_the_source_are_named_and_inner_ones_followed(tmp_path: Path, put: Put, noise: Noise) -> None:

@@ -334,3 +334,15 @@ def test_turned_images_and_masks_agree_in_size(put: Put, noise: Noise, tmp_path:
         np.testing.assert_array_equal(image, picture)
         np.testing.assert_array_equal(ids, mask > 0)
     assert "2 images were stored turned, such as a.png" in " ".join(dataset.info.source["notes"])
+
+
+@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("img_dir", "ann_dir"), ("Images", "Labels")])
+def test_split_folders_below_images_and_masks_are_splits(
+    put: Put, noise: Noise, tmp_path: Path, images: str, masks: str
+) -> None:
+    for seed, (split, name) in enumerate([("train", "a"), ("train", "b"), ("val", "a"), ("test", "x/c")]):
+        put(f"source/{images}/{split}/{name}.png", noise(seed))
+        put(f"source/{masks}/{split}/{name}.png", np.eye(8) * 255)
+    pairs = read_source(DataConfig(source=tmp_path / "source"))[1].pairs
+    found = sorted((pair.split or "", pair.stem) for pair in pairs)
+    assert found == [("test", "x_c"), ("train", "b"), ("train", "train_a"), ("validation", "validation_a")]

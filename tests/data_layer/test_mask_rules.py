@@ -134,3 +134,11 @@ def test_masks_that_cannot_be_read_are_all_listed(put: Put, tmp_path: Path) -> N
     assert len(problems) == 2
     assert "broken.png cannot be read" in problems[0]
     assert "missing.png is missing" in problems[1]
+
+
+def test_a_mask_that_got_another_value_since_the_rule_was_found_is_refused(put: Put) -> None:
+    path = put("a.png", [[0, 1, 4]])
+    rule, _ = find_rule([path], None)
+    put("a.png", [[0, 1, 9]])
+    with pytest.raises(DataError, match=r"a\.png holds the value 9 in 1 pixels, which is no class id"):
+        rule.load(path)

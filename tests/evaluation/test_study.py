@@ -8,8 +8,9 @@ import pytest
 
 from isdm.config import EvaluateConfig, build
 from isdm.data.dataset import SegmentationDataset, load_arrays
-from isdm.errors import ConfigError, DataError
-from isdm.evaluation import executors
+from isdm.data.judgements import append_judgement
+from isdm.errors import ConfigError, DataError, OutputError
+from isdm.evaluation import executors, study
 from isdm.evaluation.cells import StudyData, read_cell, training_images
 from isdm.evaluation.leaks import check_origin
 from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_steps
@@ -171,6 +172,30 @@ def test_leak_is_refused(fruit: SegmentationDataset, tmp_path: Path) -> None:
     assert "The selection of 'judged'" in leak
     with pytest.raises(DataError, match="not made by"):
         check_origin("real", fruit, fruit)
+
+
+def test_verdicts_are_said_and_make_it_another_study(
+    fruit: SegmentationDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_synthetic(fruit, tmp_path / "set", fruit.fingerprint("train"))
+    painted = SegmentationDataset(tmp_path / "set")
+    names = [pair.metadata["image_file_name"] for pair in painted.pairs("train")]
+    seen: list[int] = []
+
+    def stop(execution: Any, work: Any, data: StudyData, *others: Any) -> None:
+        seen.append(len(data.synthetic["s"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run_cells", stop)
+    append_judgement(painted.folder / "train", names[0], "drop")
+    append_judgement(painted.folder / "train", names[1], "keep")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config(), fruit, {"s": painted}, tmp_path / "study")
+    assert seen == [len(names) - 1]
+    assert "'s': 1 pair(s) dropped by a person and left out, 1 kept by a person." in capsys.readouterr().err
+    append_judgement(painted.folder / "train", names[2], "drop")
+    with pytest.raises(OutputError, match="another synthetic s"):
+        evaluate(config(), fruit, {"s": painted}, tmp_path / "study")
 
 
 def test_first_weights_from_elsewhere_are_said(

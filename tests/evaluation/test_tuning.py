@@ -72,6 +72,41 @@ def test_a_search_goes_on(fruit: SegmentationDataset, scored: SegmentationDatase
     assert json.loads((tmp_path / "tuned" / "best.json").read_text())["trials"] == 3
 
 
+@pytest.mark.slow
+def test_a_killed_trial_is_tried_again(
+    fruit: SegmentationDataset, scored: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def tried(config: TuneConfig, data: Any, trial: Any) -> float:
+        mix = tuning._suggested(config, data, trial)
+        assert mix is not None
+        if trial.number in killed_at:
+            trial.study._storage.set_trial_state_values = None  # Optuna gets to write nothing more, as in a kill
+            raise Killed
+        trial.set_user_attr("mix", vars(mix))
+        mixes.append(mix)
+        return float(mix.num_synthetic_images)
+
+    monkeypatch.setattr(tuning, "_try", tried)
+    monkeypatch.setattr(tuning, "_study_of", lambda config, mix, dataset, synthetic, data, out: out)
+    options = config(synthetic_counts=[4, 5, 6, 7, 8], keep_shares=[1.0], trials=4)
+    mixes: list[Mix] = []
+    killed_at: set[int] = set()
+    tune(options, fruit, {"s": scored}, tmp_path / "whole")
+    whole, mixes = mixes, []
+    for number in (0, 2):
+        killed_at.add(number)
+        with pytest.raises((Killed, TypeError)):
+            tune(options, fruit, {"s": scored}, tmp_path / "tuned")
+    tune(options, fruit, {"s": scored}, tmp_path / "tuned")
+    assert mixes == whole
+    best = [json.loads((tmp_path / name / "best.json").read_text()) for name in ("whole", "tuned")]
+    assert best[0] == best[1]
+    assert best[0]["trials"] == 4
+
+
 def test_the_threshold_keeps_the_best_pairs(fruit: SegmentationDataset, scored: SegmentationDataset) -> None:
     data = tuning._load(fruit, {"s": scored})
     kept = tuning._kept(data, Mix("s", 14, 2, "plain", 0.5))

@@ -1,5 +1,6 @@
 """Files of weights: no code is run, nothing unfolds, whatever is damaged is refused in a word."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,14 @@ def test_a_folder_or_nothing_at_all(tmp_path: Path, suffix: str) -> None:
         load_weights(tmp_path / f"folder{suffix}")
     with pytest.raises(FileNotFoundError):
         load_weights(tmp_path / f"gone{suffix}")
+
+
+@pytest.mark.parametrize("pickled", [b"\x80\x02X\x01", b"\x80\x02G\x00\x00"])
+def test_a_pickle_that_ends_within_a_number(tmp_path: Path, pickled: bytes) -> None:
+    """Found by `benchmarks/fuzz.py` (states 6230 and 7013)."""
+    saved(tmp_path / "whole.pt", {"a": torch.zeros(1)})
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "cut.pt", "w") as cut:
+        for part in whole.infolist():
+            cut.writestr(part.filename, pickled if part.filename.endswith("data.pkl") else whole.read(part))
+    with pytest.raises(UnreadableStateError, match="error"):
+        load_plain_tensors(tmp_path / "cut.pt")

@@ -181,6 +181,19 @@ def test_at_most_so_many_are_kept() -> None:
     assert found[0].reason == "not among the best 2"
 
 
+def test_a_persons_keep_goes_before_all_criteria() -> None:
+    tails, masks = [0.01, 0.9, 0.5, 0.8], [0, 0, 1, 1]
+    found = decide(config(best_of=2), judged(tails, masks, copies=[2]), [True, False, True, False])
+    assert [decision.kept for decision in found] == [True, False, True, False]
+    assert found[0].reason == "kept by a person in spite of agreement"
+    assert found[2].reason == "kept by a person in spite of copies"
+    assert found[1].reason == "another picture of its mask is better"
+    few = decide(config(keep=1), judged([0.2, 0.9], range(2)), [True, False])
+    assert [decision.kept for decision in few] == [True, False]
+    repaired = decide(config(repair=True), judged([0.01], [0]), [True])
+    assert not repaired[0].repaired, "a person has seen the mask as it is"
+
+
 def test_only_a_clear_disagreement_is_repaired() -> None:
     options = config(repair=True)
     found = decide(options, judged([0.01, 0.01, 0.01, 0.5], range(4), unclear=[1], colour=[2]))

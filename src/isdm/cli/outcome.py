@@ -5,6 +5,7 @@ Little is imported before signals are listened to: what the commands need takes 
 
 import errno
 import sys
+from io import TextIOWrapper
 
 from isdm.errors import IsdmError, UsageError
 from isdm.signals import StopRequestedError, stop_on_signals
@@ -21,31 +22,38 @@ _REMEDIES = {
     errno.ENOENT: "Nothing else may remove files there meanwhile; the same command goes on from what is finished.",
     errno.EMFILE: "Raise the limit of open files (`ulimit -n`); the same command goes on from what is finished.",
 }
-_USE_LESS = "Use smaller images, a smaller batch or fewer workers; what is finished is kept."
 
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 a problem to mend, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM."""
     stop_on_signals()
+    _write_whatever_the_encoding()
     try:
-        from isdm.cli.app import app
+        from isdm.cli.app import run_command
 
-        app()
+        sys.exit(run_command())
     except UsageError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(2)
     except IsdmError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(1)
     except OSError as error:  # disk full, no permission, a file that vanished: the system's words name the file
-        _complain(explained(error))
+        complain(explained(error))
         sys.exit(1)
-    except MemoryError:
-        _complain(f"Memory does not suffice. {_USE_LESS}")
+    except (MemoryError, RecursionError) as error:
+        complain(f"This input needs more memory than there is ({type(error).__name__}); give smaller or fewer files.")
         sys.exit(1)
     except StopRequestedError as stop:
-        _complain("What is finished is saved; the same command goes on from there.", "Interrupted: ")
+        complain("What is finished is saved; the same command goes on from there.", "Interrupted: ")
         sys.exit(stop.exit_code)
+
+
+def _write_whatever_the_encoding() -> None:
+    """A character that the terminal's encoding lacks is written as an escape instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def explained(error: OSError) -> str:
@@ -55,7 +63,8 @@ def explained(error: OSError) -> str:
     return what if remedy is None else f"{what}\n{remedy}"
 
 
-def _complain(message: str, title: str = "Error: ") -> None:
+def complain(message: str, title: str = "Error: ") -> None:
+    """Print what went wrong to standard error; names in it may be a stranger's."""
     from isdm.progress import plain_console
     from isdm.text import printable_lines
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isdm.cli.help import FURTHER, START
 from isdm.cli.options import options_of_a_file
 from isdm.cli.stages import GpuShare, Jobs, Ray
 from isdm.files import read_json, write_text
@@ -19,10 +20,14 @@ DEMO_NUM_FRUITS = 60
 DEMO_NUM_VIEWS = 4
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.command()(demo)
-    app.command()(run)
+def register_start(app: typer.Typer) -> None:
+    """Add what a newcomer runs first."""
+    app.command(rich_help_panel=START)(demo)
+
+
+def register_experiments(app: typer.Typer) -> None:
+    """Add the command that runs all others."""
+    app.command(rich_help_panel=FURTHER)(run)
 
 
 def demo(

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from isdm.cli import options
-from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, SelectConfig, TrainConfig, with_preset
+from isdm.cli.completion import datasets, models, one_of
+from isdm.cli.help import FURTHER, MAKE, MEASURE, PAINT, START
+from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, Sampler, SelectConfig, TrainConfig, with_preset
 from isdm.errors import ConfigError, UsageError
 from isdm.progress import answer, plain_console
 from isdm.text import printable
@@ -16,7 +18,21 @@ from isdm.text import printable
 if TYPE_CHECKING:
     from isdm.data.dataset import SegmentationDataset
 
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.")]
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset folder.", autocompletion=datasets)]
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.", autocompletion=models)]
+Synthetic = Annotated[Path, typer.Argument(metavar="SYNTH", help="Synthetic dataset.", autocompletion=datasets)]
+Real = Annotated[
+    Path, typer.Option("--real", help="The real dataset that it was made from.", autocompletion=datasets)
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="tiny, small, base or paper.", autocompletion=one_of("tiny", "small", "base", "paper")),
+]
+SamplerName = Annotated[
+    str | None,
+    typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.", autocompletion=one_of(*SAMPLERS)),
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder to make, or to go on in.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Any further option as key=value.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with options.")]
@@ -35,14 +51,29 @@ Ray = Annotated[str | None, typer.Option(help="Share the work: auto (all cores h
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (train, finetune, sample, select, audit, evaluate, report, convert, doctor):
-        app.command()(command)
+    app.command(rich_help_panel=START)(doctor)
+    panels = {
+        MAKE: (train, finetune),
+        PAINT: (sample, select, audit),
+        MEASURE: (evaluate, report),
+    }
+    for panel, commands in panels.items():
+        for command in commands:
+            app.command(rich_help_panel=panel)(command)
+
+
+def register_further(app: typer.Typer) -> None:
+    """Add what few need."""
+    app.command(rich_help_panel=FURTHER)(convert)
 
 
 def train(
     dataset: Dataset,
     out: Out,
-    preset: Annotated[str | None, typer.Option(help="tiny, small, base or paper.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="tiny, small, base or paper.", autocompletion=one_of("tiny", "small", "base", "paper")),
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     init: Annotated[Path | None, typer.Option(help="Model folder to take the first weights from.")] = None,
@@ -65,8 +96,10 @@ def train(
 
 
 def finetune(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder to go on from.")],
-    data: Annotated[Path, typer.Option("--data", help="Dataset folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Model folder to go on from.", autocompletion=models)
+    ],
+    data: Annotated[Path, typer.Option("--data", help="Dataset folder.", autocompletion=datasets)],
     out: Out,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -89,11 +122,14 @@ def finetune(
 
 
 def sample(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
-    data: Annotated[Path, typer.Option("--data", help="Dataset folder that gives the masks.")],
+    model: Model,
+    data: Annotated[Path, typer.Option("--data", help="Dataset that gives the masks.", autocompletion=datasets)],
     out: Out,
     num_samples: Annotated[int | None, typer.Option("-n", "--num-samples", help="Pairs to make (1000).")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.")] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.", autocompletion=one_of(*SAMPLERS)),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps (300).")] = None,
     timesteps: Annotated[str | None, typer.Option(help="respaced, or rescaled as the paper did.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale (1.5); 1 is off.")] = None,
@@ -134,8 +170,10 @@ def sample(
 
 
 def select(
-    synthetic: Annotated[Path, typer.Argument(metavar="SYNTH", help="Synthetic dataset.")],
-    real: Annotated[Path, typer.Option("--real", help="The real dataset that it was made from.")],
+    synthetic: Synthetic,
+    real: Annotated[
+        Path, typer.Option("--real", help="The real dataset that it was made from.", autocompletion=datasets)
+    ],
     out: Out,
     best_of: Annotated[int | None, typer.Option(help="Keep the best of so many pictures of each mask (1).")] = None,
     keep: Annotated[int | None, typer.Option(help="Keep at most so many pairs, the best.")] = None,
@@ -168,8 +206,10 @@ def select(
 
 
 def audit(
-    synthetic: Annotated[Path, typer.Argument(metavar="SYNTH", help="Synthetic dataset.")],
-    real: Annotated[Path, typer.Option("--real", help="The real dataset that it was made from.")],
+    synthetic: Synthetic,
+    real: Annotated[
+        Path, typer.Option("--real", help="The real dataset that it was made from.", autocompletion=datasets)
+    ],
     out: Out,
     encoder: Encoder = None,
     encoder_weights: EncoderWeights = None,

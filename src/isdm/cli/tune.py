@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from isdm.cli import options
+from isdm.cli.help import MEASURE
 from isdm.cli.stages import ConfigFile, Dataset, Encoder, EncoderWeights, Out, Seed, Settings, named_sets
 from isdm.config import SampleConfig, TuneConfig
 from isdm.progress import answer
@@ -13,7 +14,7 @@ from isdm.progress import answer
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command()(tune)
+    app.command(rich_help_panel=MEASURE)(tune)
 
 
 def tune(

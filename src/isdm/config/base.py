@@ -1,9 +1,10 @@
 """What every stage's options share, and values that people write in their own way (sizes, durations)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PositiveInt
 from pydantic_core import PydanticCustomError
 
 CONTRADICTION = "contradiction"
@@ -38,6 +39,15 @@ def parse_duration(value: object) -> object:
     return value
 
 
+def _can_be_recorded(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path has no null byte")
+    str(path).encode("utf-8")  # a stage's record names its paths
+    return path
+
+
+PathOption = Annotated[Path, AfterValidator(_can_be_recorded)]
+"""A path that a record can hold: text in UTF-8."""
 Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 

@@ -1,11 +1,10 @@
 """Options of import and export, and of an experiment file that holds those of all stages."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from isdm.config.base import Size, StageConfig, contradiction
+from isdm.config.base import PathOption, Size, StageConfig, contradiction
 from isdm.config.study import EvaluateConfig
 from isdm.config.synthesis import AuditConfig, SampleConfig, SelectConfig
 from isdm.config.training import FinetuneConfig, TrainConfig
@@ -20,7 +19,7 @@ class DataConfig(StageConfig):
 
     BEFORE = {"near_duplicates": False}  # noqa: RUF012
 
-    source: Path
+    source: PathOption
     """Folder with the images and masks to import; it is never written to."""
     layout: str = "auto"
     """How the source is arranged: a layout's name, or `auto` to recognise it."""
@@ -42,7 +41,7 @@ class DataConfig(StageConfig):
     """New class name: the classes that it is made of."""
     group_by: str | None = None
     """Regular expression on the file stem; what its first group matches must not be parted by a split."""
-    groups: Path | None = None
+    groups: PathOption | None = None
     """CSV file with the columns `name` (file stem) and `group`, in place of `group_by`."""
     near_duplicates: bool = True
     """Also keep pictures together that show the same thing, whatever the light; not where groups are given."""
@@ -58,7 +57,7 @@ class DataConfig(StageConfig):
     """Share (below 1) or number of test images."""
     validation: float | int = Field(0.2, ge=0)
     """Share of what the test split leaves (below 1), or number, of validation images."""
-    defect_free: Path | None = None
+    defect_free: PathOption | None = None
     """Folder of further pictures without any defect and without masks, for the training split."""
     max_defect_free: float | None = Field(None, ge=0)
     """Keep at most this many pairs without any foreground pixel, as a multiple of the others."""
@@ -91,7 +90,7 @@ class DataConfig(StageConfig):
 class ExportConfig(StageConfig):
     """Exporting a dataset for other tools."""
 
-    dataset: Path
+    dataset: PathOption
     """Dataset folder, real or synthetic; rejected pairs are left out."""
     layout: ExportLayout
     """The form to write: isdm, coco, voc, ultralytics or mmseg."""

@@ -1,11 +1,10 @@
 """Options of sampling, selecting and auditing synthetic pairs."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from isdm.config.base import Size, StageConfig, contradiction
+from isdm.config.base import PathOption, Size, StageConfig, contradiction
 from isdm.config.segmenter import SegmenterConfig
 from isdm.config.training import Compile
 
@@ -45,7 +44,7 @@ class SampleConfig(StageConfig):
     """Pictures painted for each mask, for `isdm select --best-of`."""
     background: Background = "generated"
     """Paint the whole picture, or only the defect into a `real` picture without defects."""
-    photographs: Path | None = None
+    photographs: PathOption | None = None
     """Folder of pictures without defects for background `real`, painted into at their own size; without it, the
     training pairs without foreground."""
     window: Size | None = None

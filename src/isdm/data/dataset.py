@@ -32,6 +32,7 @@ from isdm.data.image_files import (
     value_counts,
     write_png,
 )
+from isdm.data.judgements import read_judgements, with_judgements
 from isdm.errors import DataError
 from isdm.files import (
     read_json,
@@ -107,6 +108,10 @@ class DatasetInfo:
         path = folder / "dataset.json"
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a dataset made by `isdm data import`.")
+        if (folder / "isdm.json").is_file() and not path.is_file():
+            raise DataError(
+                f"{folder} is a model, not a dataset; `isdm sample {folder} --data DATASET --out SYNTH` paints one."
+            )
         if not path.is_file():
             raise DataError(
                 f"{folder} is not a dataset (it has no dataset.json); make one of it with "
@@ -211,11 +216,24 @@ class SegmentationDataset:
     def pairs(self, split: Split) -> list[Pair]:
         """List the pairs of a split in the order of `metadata.jsonl`; [] where the split does not exist.
 
-        Pairs that selection rejected (`kept` is false) are left out.
+        Of a synthetic dataset, pairs that a person dropped are left out, and pairs that selection rejected (`kept`
+        is false), unless a person kept them.
 
         Raises:
             DataError: a line of `metadata.jsonl` is damaged, or names a file that is not there or lies elsewhere.
         """
+        judgements = self.judgements(split)
+        return self._pairs(split, lambda line: judgements.get(line["image_file_name"], line.get("kept", True)))
+
+    def all_pairs(self, split: Split) -> list[Pair]:
+        """List the pairs of a split as `pairs` does, those that are left out there among them."""
+        return self._pairs(split, lambda _: True)
+
+    def judgements(self, split: Split) -> dict[str, bool]:
+        """Whether a person keeps the pair of an `image_file_name`, of a synthetic dataset alone."""
+        return read_judgements(self.folder / split) if self.info.source.get("synthetic") else {}
+
+    def _pairs(self, split: Split, is_kept: Callable[[Mapping[str, Any]], bool]) -> list[Pair]:
         path = self.folder / split / "metadata.jsonl"
         if not path.is_file():
             return []
@@ -229,7 +247,7 @@ class SegmentationDataset:
             for file in (image, mask, instances):
                 if file is not None and not _lies_in(file, path.parent):
                     raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
-            if line.get("kept", True):
+            if is_kept(line):
                 pairs.append(Pair(image, mask, line, instances))
         missing = next((pair for pair in pairs if pair.instances is None), None)
         if missing is not None and any(pair.instances for pair in pairs):
@@ -267,7 +285,10 @@ class SegmentationDataset:
         return mask
 
     def fingerprint(self, split: Split) -> str:
-        """SHA-256 over the classes, the names, the contents and the groups of a split's pairs."""
+        """SHA-256 over the classes, the names, the contents and the groups of a split's pairs.
+
+        People's verdicts are no part of it: it is the same before and after somebody has judged the pairs.
+        """
         classes = [asdict(entry) for entry in self.info.classes]
         lines = [
             (
@@ -275,9 +296,13 @@ class SegmentationDataset:
                 *(sha256_of_file(file) for file in (pair.image, pair.mask, pair.instances) if file is not None),
                 pair.group,
             )
-            for pair in self.pairs(split)
+            for pair in self._pairs(split, lambda line: line.get("kept", True))
         ]
         return sha256_of_json([classes, sorted(lines)])
+
+    def judged_fingerprint(self, split: Split) -> str:
+        """The fingerprint of what `pairs` gives: changed by verdicts, and `fingerprint` where there are none."""
+        return with_judgements(self.fingerprint(split), self.judgements(split))
 
 
 def _lies_in(file: Path, folder: Path) -> bool:

@@ -26,7 +26,7 @@ UNRELATED_PAIRS = 2000
 DEVIATIONS = 5.7
 """Same are pictures that are alike by so many (robust) standard deviations more than unrelated ones.
 
-The photographs of magnetic tiles chose it: from 6 on twins are missed, below 5.5 strangers begin to chain.
+The photographs of magnetic tiles chose it: from 6 on twins are missed, below it more groups grow to the limit.
 """
 LEAST_SIMILARITY = 0.35
 CERTAIN_SIMILARITY = 0.9

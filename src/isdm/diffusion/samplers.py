@@ -106,6 +106,7 @@ def sample_images(
     guidance_interval: tuple[float, float] = (0.0, 1000.0),
     known: Known | None = None,
     on_step: Callable[[], None] = lambda: None,
+    on_prediction: Callable[[Tensor], None] = lambda _: None,
 ) -> Tensor:
     """Draw N images.
 
@@ -123,6 +124,7 @@ def sample_images(
             pass is made.
         known: what is known of the images beforehand; only the rest is painted.
         on_step: called after every step.
+        on_prediction: given pred_xstart (N, C, H, W) in [-1, 1] in every step, the picture as it stands then.
 
     Returns:
         (N, C, H, W) float32 in [-1, 1].
@@ -139,6 +141,7 @@ def sample_images(
         pred_xstart = predict_x_start(prediction, schedule, x_t, steps, predicted).clamp(-1, 1)
         if known is not None:
             pred_xstart = known.blended(pred_xstart)
+        on_prediction(pred_xstart)
         output = torch.cat([pred_xstart, v], dim=1) if sampler == "ddpm" else pred_xstart
         options = {} if sampler == "unipc" else {"generator": list(generators)}
         x_t = scheduler.step(output, step, x_t, return_dict=False, **options)[0].float()

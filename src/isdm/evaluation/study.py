@@ -10,6 +10,7 @@ import polars as pl
 from isdm import provenance
 from isdm.config import EvaluateConfig
 from isdm.data.dataset import DatasetInfo, SegmentationDataset
+from isdm.data.judgements import DROPPED, KEPT
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell
 from isdm.evaluation.counts import FILE_NAME as COUNTS
 from isdm.evaluation.counts import counts_table
@@ -78,8 +79,10 @@ def evaluate(
     for architecture in config.architectures:
         build_segmenter(architecture, config.encoder, config.encoder_weights, dataset.info.num_classes)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
-    inputs |= {f"synthetic {name}": painted.fingerprint("train") for name, painted in synthetic.items()}
+    inputs |= {f"synthetic {name}": painted.judged_fingerprint("train") for name, painted in synthetic.items()}
     provenance.check(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
+    for set_name, painted in synthetic.items():
+        _say_judgements(set_name, painted)
     watch = provenance.Stopwatch()
     data = load_study_data(dataset, synthetic)
     stems, groups = _names_and_groups(dataset, synthetic)
@@ -101,6 +104,14 @@ def evaluate(
     write_gallery(out, data, {"": stems["train"], **{name: stems[name] for name in synthetic}}, cells)
     provenance.finish(out, config, watch.seconds)
     return results
+
+
+def _say_judgements(name: str, painted: SegmentationDataset) -> None:
+    """Say how many pairs of a synthetic set people have decided on."""
+    verdicts = painted.judgements("train").values()
+    if verdicts:
+        dropped = sum(not kept for kept in verdicts)
+        say(f"{name!r}: {dropped} pair(s) {DROPPED} and left out, {len(verdicts) - dropped} {KEPT}.")
 
 
 def _show(config: EvaluateConfig, out: Path, new: Sequence[Cell], table: pl.DataFrame) -> None:

@@ -80,22 +80,22 @@ def tune(
         raise UsageError("Give at least one synthetic set with --synthetic, or a model with --model.")
     refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
-    inputs |= {f"synthetic {name}": one.fingerprint("train") for name, one in synthetic.items()}
+    inputs |= {f"synthetic {name}": one.judged_fingerprint("train") for name, one in synthetic.items()}
     provenance.begin(out, "tune", config, inputs, may_change={"trials", "device", "storage", "repeats"})
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
     search = _opened_search(config, out)
-    done = len(search.trials)
+    done = len(_lasting(search))
     with progress("Trying mixes", total=config.trials, done=min(done, config.trials), unit="mixes") as bar:
         search.optimize(
-            lambda trial: _try(config, data, trial),
+            lambda trial: _try(config, data, _seeded(config, trial)),
             n_trials=max(0, config.trials - done),
             callbacks=[lambda _, trial: bar.advance(note=_note(trial.value))],
         )
     best = _best(
         config, data, [trial for trial in search.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     )
-    write_json(out / "best.json", {**asdict(best[0]), "validation_iou": best[1], "trials": len(search.trials)})
+    write_json(out / "best.json", {**asdict(best[0]), "validation_iou": best[1], "trials": len(_lasting(search))})
     say(f"Best on the validation images ({best[1]:.3f}): {best[0]}")
     results = _study_of(config, best[0], dataset, synthetic, data, out)
     provenance.finish(out, config, watch.seconds)
@@ -109,6 +109,7 @@ def _opened_search(config: TuneConfig, out: Path) -> Any:
         OutputError: the database cannot be reached or is damaged.
     """
     import optuna
+    from optuna.trial import TrialState
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -121,7 +122,9 @@ def _opened_search(config: TuneConfig, out: Path) -> Any:
             direction="maximize",
             load_if_exists=True,
         )
-        search.get_trials(deepcopy=False)  # damage is found here
+        unended = search.get_trials(deepcopy=False, states=(TrialState.RUNNING,))  # damage is found here
+        for trial in unended if config.storage is None else ():  # nobody else runs in `out`: those were killed
+            search.tell(trial.number, state=TrialState.FAIL)
         return search
     except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -129,6 +132,20 @@ def _opened_search(config: TuneConfig, out: Path) -> Any:
             f"{storage} cannot be used as the database of the search ({reason}); give another --storage, or remove "
             f"trials.db to search anew."
         ) from None
+
+
+def _lasting(search: Any) -> list[Any]:
+    """The trials that have ended or still run; those that were killed count for nothing."""
+    return [trial for trial in search.get_trials(deepcopy=False) if trial.state.name != "FAIL"]
+
+
+def _seeded(config: TuneConfig, trial: Any) -> Any:
+    """The trial, whose mix depends on the trials before it alone and not on where the search was interrupted."""
+    import optuna
+
+    before = sum(other.number < trial.number for other in _lasting(trial.study))
+    trial.study.sampler = optuna.samplers.TPESampler(seed=config.seed + before)
+    return trial
 
 
 def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]) -> _Data:

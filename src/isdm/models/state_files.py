@@ -5,6 +5,7 @@ terabytes: compressed parts of the archive, or a tensor that shows one number ag
 """
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ _DAMAGED_OR_HOSTILE = (
     MemoryError,
     RecursionError,
     NotImplementedError,
+    struct.error,  # a pickle that ends within a number
 )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isdm.config import Criterion, SelectConfig
+from isdm.data.judgements import KEPT
 from isdm.synthesis.scores import Measures, Result
 
 
@@ -71,8 +72,16 @@ class Decision:
         return {"kept": self.kept, "reason": self.reason, **({"repaired": True} if self.repaired else {})}
 
 
-def decide(config: SelectConfig, judged: Judged) -> list[Decision]:
-    """Decide on each pair: criteria first, then the best of each mask, then the best of all."""
+def decide(config: SelectConfig, judged: Judged, kept_by_person: Sequence[bool] = ()) -> list[Decision]:
+    """Decide on each pair: a person's word first, then the criteria, the best of each mask, the best of all.
+
+    What a person kept is kept as it is, whatever it fails, and counts among the best of its mask and of all.
+
+    Args:
+        config: the options.
+        judged: the pairs.
+        kept_by_person: (N,) whether a person kept each; none where empty.
+    """
     fails = judged.fails(config)
     decisions = []
     for place, clear in enumerate(judged.is_clear):
@@ -84,8 +93,12 @@ def decide(config: SelectConfig, judged: Judged) -> list[Decision]:
     pictures = Counter(judged.mask_index)
     taken: Counter[int] = Counter()
     num_kept = 0
+    for place in np.flatnonzero(kept_by_person).tolist():
+        decisions[place] = _kept_by_person(decisions[place].reason)
+        taken[judged.mask_index[place]] += 1
+        num_kept += 1
     for place in judged.order:
-        if not decisions[place].kept:
+        if not decisions[place].kept or (len(kept_by_person) and kept_by_person[place]):
             continue
         mask = judged.mask_index[place]
         if taken[mask] >= -(-pictures[mask] // config.best_of):
@@ -96,3 +109,7 @@ def decide(config: SelectConfig, judged: Judged) -> list[Decision]:
             taken[mask] += 1
             num_kept += 1
     return decisions
+
+
+def _kept_by_person(failed: str) -> Decision:
+    return Decision(True, f"{KEPT} in spite of {failed}" if failed else KEPT)

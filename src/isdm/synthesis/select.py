@@ -24,6 +24,7 @@ from isdm.data.dataset import (
     write_metadata,
 )
 from isdm.data.image_files import ImageArray, MaskArray, write_png
+from isdm.data.judgements import DROPPED, KEPT
 from isdm.errors import DataError
 from isdm.files import copy_file, read_json_lines, write_json
 from isdm.hardware import select_device
@@ -69,7 +70,7 @@ def select(
     if [entry.name for entry in synthetic.info.classes] != [entry.name for entry in dataset.info.classes]:
         raise DataError(f"{synthetic.folder} and {dataset.folder} have different classes; select with its own data.")
     pairs = synthetic.require("train")
-    inputs = {"synthetic": synthetic.fingerprint("train"), "train split": dataset.fingerprint("train")}
+    inputs = {"synthetic": synthetic.judged_fingerprint("train"), "train split": dataset.fingerprint("train")}
     if provenance.begin(out, "select", config, inputs, may_change={"device"}) == "finished":
         say(f"{out} is already selected.")
         return SegmentationDataset(out)
@@ -83,14 +84,16 @@ def select(
         training.images, groups, extractor.compute(training.images), Colours.of(colour_statistics(training.images))
     )
     judged, facts = _judge_all(config, synthetic, pairs, dataset, training, judges, extractor, references)
-    decisions = decide(config, judged)
+    judgements = synthetic.judgements("train")
+    named = [pair.metadata["image_file_name"] for pair in pairs]
+    decisions = decide(config, judged, [judgements.get(name, False) for name in named])
     if not any(decision.kept for decision in decisions):
         raise DataError(
             f"None of the {len(pairs)} pairs of {synthetic.folder} passes; train the model longer, or select with a "
             f"smaller --set reject=…"
         )
-    _write_pairs(synthetic, pairs, decisions, judged, judges, out)
-    summary = _summary(config, decisions, judged, judge_scores) | facts
+    num_dropped_by_people = _write_pairs(synthetic, pairs, decisions, judged, judges, out)
+    summary = _summary(config, decisions, judged, judge_scores, num_dropped_by_people) | facts
     write_json(out / FILE_NAME, summary)
     source = synthetic.info.source | {"selected_with": inputs["train split"], "selected_from": inputs["synthetic"]}
     split = {"train": summary["num_kept"]}
@@ -218,12 +221,17 @@ def _write_pairs(
     judged: Judged,
     judges: Sequence[Judge],
     out: Path,
-) -> None:
-    """Copy the files of all pairs, repaired masks apart, and write their metadata."""
+) -> int:
+    """Copy the files of all pairs, repaired masks apart, and write their metadata.
+
+    Returns:
+        Number of pairs that a person dropped, which are not among `pairs`.
+    """
     own, split = synthetic.folder / "train", out / "train"
+    dropped_by_people = {name for name, kept in synthetic.judgements("train").items() if not kept}
     decision_of = {pair.image: decision for pair, decision in zip(pairs, decisions, strict=True)}
     scores_of = {pair.image: judged.scores(place) for place, pair in enumerate(pairs)}
-    lines = []
+    lines, num_dropped_by_people = [], 0
     for line in track(read_json_lines(own / "metadata.jsonl"), "Writing pairs", total=len(pairs), unit="pairs"):
         image = own / line["image_file_name"]
         names = [line[key] for key in ("image_file_name", "mask_file_name", "instance_file_name") if key in line]
@@ -231,13 +239,16 @@ def _write_pairs(
         for name in names:
             if not (decision is not None and decision.repaired and name == line["mask_file_name"]):
                 copy_file(own / name, split / name)
-        if decision is None:  # dropped before
-            lines.append(line)
+        if decision is None:  # dropped before, or by a person
+            by_person = line["image_file_name"] in dropped_by_people
+            num_dropped_by_people += by_person
+            lines.append({**line, **Decision(False, DROPPED).as_metadata()} if by_person else line)
             continue
         if decision.repaired:
             _write_repaired(synthetic, Pair(image, own / line["mask_file_name"], line), judges, split)
         lines.append({**line, "scores": scores_of[image], **decision.as_metadata()})
     write_metadata(split, lines)
+    return num_dropped_by_people
 
 
 def _write_repaired(synthetic: SegmentationDataset, pair: Pair, judges: Sequence[Judge], split: Path) -> None:
@@ -250,11 +261,16 @@ def _write_repaired(synthetic: SegmentationDataset, pair: Pair, judges: Sequence
 
 
 def _summary(
-    config: SelectConfig, decisions: Sequence[Decision], judged: Judged, judge_scores: Sequence[float]
+    config: SelectConfig,
+    decisions: Sequence[Decision],
+    judged: Judged,
+    judge_scores: Sequence[float],
+    num_dropped_by_people: int,
 ) -> dict[str, Any]:
-    reasons = [decision.reason for decision in decisions if not decision.kept]
+    reasons = [decision.reason for decision in decisions if not decision.kept] + [DROPPED] * num_dropped_by_people
     return {
-        "num_pairs": len(decisions),
+        "num_pairs": len(decisions) + num_dropped_by_people,
+        "num_judged_by_people": num_dropped_by_people + sum(one.reason.startswith(KEPT) for one in decisions),
         "num_kept": sum(decision.kept for decision in decisions),
         "num_repaired": sum(decision.repaired for decision in decisions),
         "dropped": {reason: reasons.count(reason) for reason in sorted(set(reasons))},

@@ -1,6 +1,7 @@
 """Plain folders: images in one, masks of the same names in the other, optionally below split folders.
 
-    source/images/a.jpg  source/masks/a.png        or   source/train/images/…  source/test/masks/…
+    source/images/a.jpg  source/masks/a.png    or  source/train/images/…  source/train/masks/…
+                                               or  source/images/train/…  source/masks/train/…
 
 `classes.txt` in the source (one name a line, background first, perhaps with the colour that masks give it: see
 `class_table`) names the classes and so declares which ids or colours may occur; without it the masks' own values
@@ -24,8 +25,8 @@ from isdm.data.mask_rules import MaskRule, read_class_table, rule_and_problems
 from isdm.errors import DataError
 from isdm.parallel import in_threads
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "ann_dir")
 INSTANCE_FOLDER = "instances"
 MASK_ENDINGS = ("", "_mask", "-mask", "_label", "_gt", "_seg", "_segmentation")
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
@@ -161,8 +162,16 @@ def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match]
             if name not in maps.by_name:
                 problems.append(f"{image} has no instance map; expected {maps.folder / (name + '.png')}")
         else:
-            matched.append(Match(image, mask, instances, name.replace("/", "_"), root.split))
+            split, below = (root.split, name) if root.split else _split_and_name(name)
+            matched.append(Match(image, mask, instances, below.replace("/", "_"), split))
     return matched, lonely, problems + (wrong_masks if root.masks is not None else []) + wrong_maps
+
+
+def _split_and_name(name: str) -> tuple[Split | None, str]:
+    """The split that the first folder of a name tells, and the rest of the name; else none and the whole name."""
+    first, _, below = name.partition("/")
+    split = SPLIT_NAMES.get(first.lower()) if below else None
+    return (split, below) if split else (None, name)
 
 
 def _by_name(folder: Path, source: Path, suffixes: frozenset[str], images: set[str]) -> tuple[Files, list[str]]:

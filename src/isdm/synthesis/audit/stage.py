@@ -48,7 +48,7 @@ def audit(
     if not dataset.info.has_background:
         say(f"The means leave out class 0, {dataset.info.classes[0].name!r}, as if it were a background.")
     inputs = {
-        "synthetic": synthetic.fingerprint("train"),
+        "synthetic": synthetic.judged_fingerprint("train"),
         "train split": dataset.fingerprint("train"),
         "validation split": dataset.fingerprint("validation"),
     }

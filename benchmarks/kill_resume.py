@@ -1,0 +1,66 @@
+"""Claim: a stage that is killed at any moment and started again ends with the result of an undisturbed run.
+
+Every stage is killed with SIGKILL at random instants, a third of the time between writing and renaming a file, which
+is cut in half then. After each kill no file may stand half-written under its final name; in the end every file, the
+weights to the bit, must be that of the run that nobody disturbed.
+    python benchmarks/kill_resume.py --kills 200
+"""
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "POLARS_MAX_THREADS": "1"}
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from harness import RESULTS, machine, write_result
+from killed_stages import STAGES, write_source
+from killing import Stage, kill_and_compare, run_to_the_end
+
+SHARES = {"evaluate on Ray": 0.2}
+"""Kills of a stage as a share of the others'; a cluster takes long to start."""
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--kills", type=int, default=200, help="of all stages together")
+    options.add_argument("--stages", nargs="+", choices=tuple(STAGES), default=list(STAGES))
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--out", type=Path, default=RESULTS / "kill_resume.json")
+    arguments = options.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="kill-resume-"))
+    given = work / "given"
+    given.mkdir()
+    run_to_the_end(Stage("source", write_source), given)
+    weights = {name: SHARES.get(name, 1.0) for name in arguments.stages}
+    stages = {}
+    for name, stage in STAGES.items():
+        if name in weights:
+            num_kills = round(arguments.kills * weights[name] / sum(weights.values()))
+            (work / "run").mkdir()
+            result = kill_and_compare(
+                stage, given, work / "run", num_kills, random.Random(f"{arguments.seed} {name}")
+            )
+            stages[name] = vars(result)
+            print(name, stages[name], flush=True)
+            shutil.rmtree(work / "run")
+        if name != "evaluate on Ray":
+            run_to_the_end(stage, given)
+    result = {
+        "claim": "Killed at any moment and started again, every stage ends as if nobody had disturbed it.",
+        "kills": sum(stage["kills"] for stage in stages.values()),
+        "between_writing_and_renaming": sum(stage["between_writing_and_renaming"] for stage in stages.values()),
+        "differences": sum(len(stage["differences"]) for stage in stages.values()),
+        "stages": stages,
+        "machine": machine(),
+    }
+    write_result(arguments.out, result)
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()

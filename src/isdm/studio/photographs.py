@@ -1,0 +1,128 @@
+"""Real photographs to paint into: the training pictures, and what people upload."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+
+from isdm.data.fitting import fit_pair
+from isdm.data.image_files import ImageArray, MaskArray, image_header, read_image
+from isdm.errors import DataError
+from isdm.studio.bench import Bench
+from isdm.synthesis.backgrounds import largest_crop, without_held_out
+
+MOST_BYTES = 20_000_000
+MOST_PIXELS = 25_000_000
+"""Of an upload: enough for a camera, too few to fill the memory (it is decoded to 75 MB)."""
+MOST_UPLOADS = 32
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A real picture at the network's size."""
+
+    name: str
+    group: str
+    image: ImageArray
+    """(H, W, C)."""
+    mask: MaskArray
+    """(H, W) what it shows already."""
+    file: Path | None = None
+    """An upload's file."""
+
+
+class _Upload(NamedTuple):
+    name: str
+    file: Path
+
+
+class Photographs:
+    """Gives photographs by name: `train/3` is the fourth training pair, `upload/1` the first upload."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._pairs = [] if bench.dataset is None else bench.dataset.pairs("train")
+        self._folder = TemporaryDirectory(prefix="isdm-studio-")
+        self._uploads: OrderedDict[str, _Upload] = OrderedDict()
+        self._numbers = count(1)
+        self._lock = Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """Stems of the training pairs."""
+        return [pair.stem for pair in self._pairs]
+
+    def get(self, key: str) -> Photograph:
+        """The photograph of that name.
+
+        Raises:
+            DataError: there is none.
+        """
+        kind, _, number = key.partition("/")
+        if kind == "train" and number.isdecimal() and int(number) < len(self._pairs):
+            assert self._bench.dataset is not None
+            pair = self._pairs[int(number)]
+            image, mask = fit_pair(*self._bench.dataset.load(pair), self._bench.size, "stretch")
+            return Photograph(pair.stem, pair.group, image, mask)
+        upload = self._uploads.get(key)
+        if upload is None:
+            raise DataError(f"There is no photograph {key!r} any more; choose or upload it again.")
+        return self._fitted(upload)
+
+    def add(self, name: str, content: bytes) -> str:
+        """Keep an uploaded file; gives the name to get it by.
+
+        Raises:
+            DataError: it is no image that can be painted into, or too large.
+        """
+        number = next(self._numbers)
+        file = Path(self._folder.name) / f"upload-{number}"
+        file.write_bytes(content)
+        try:
+            header = image_header(file)
+            if header.width * header.height > MOST_PIXELS:
+                raise DataError(
+                    f"{name} has {header.width}x{header.height} pixels; at most {MOST_PIXELS:,} are taken: scale it "
+                    f"down first."
+                )
+            self._fitted(_Upload(name, file))
+        except DataError as error:
+            file.unlink()
+            raise DataError(str(error).replace(str(file), name)) from None
+        with self._lock:
+            key = f"upload/{number}"
+            self._uploads[key] = _Upload(name, file)
+            while len(self._uploads) > MOST_UPLOADS:
+                self._uploads.popitem(last=False)[1].file.unlink(missing_ok=True)
+        return key
+
+    def check_not_held_out(self, photograph: Photograph) -> None:
+        """Refuse an upload that shows what a validation or test picture shows; it must not come into training.
+
+        Raises:
+            DataError: it does.
+        """
+        if photograph.file is None or self._bench.dataset is None:
+            return
+        try:
+            without_held_out([photograph.file], self._bench.dataset)
+        except DataError:
+            raise DataError(
+                f"{photograph.name} has a single colour, or shows what a validation or test image shows; pairs made "
+                f"of it would spoil the study. Paint into another photograph."
+            ) from None
+
+    def _fitted(self, upload: _Upload) -> Photograph:
+        """The middle of an upload, as large as the network's aspect ratio allows, at the network's size."""
+        info, size = self._bench.info, self._bench.size
+        image = read_image(upload.file, info.channels, info.bit_depth)
+        height, width = largest_crop(image.shape[:2], size)
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        part = np.ascontiguousarray(image[top : top + height, left : left + width])
+        fitted, mask = fit_pair(part, np.zeros((height, width), np.uint8), size, "stretch")
+        return Photograph(upload.name, Path(upload.name).stem, fitted, mask, upload.file)

@@ -1,0 +1,46 @@
+"""What a newcomer reads first, and what Tab offers."""
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from isdm.cli.app import app
+from isdm.cli.completion import datasets, models, one_of
+from isdm.hardware import describe
+
+
+def test_help_names_the_stages_in_the_order_of_the_way_and_what_to_do_first() -> None:
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"}).output
+    assert "isdm demo" in text
+    places = [text.index(f"\u2502 {name} ") for name in ("demo", "train", "sample", "evaluate", "studio", "convert")]
+    assert places == sorted(places)
+
+
+def test_doctor_says_how_to_get_every_extra() -> None:
+    names = {name for name, _ in describe()}
+    assert {"Extra: studio", "Extra: tune", "Extra: cluster", "Extra: features", "Extra: inception"} <= names
+
+
+def test_folders_are_completed_by_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, mark in (("tiles", "dataset.json"), ("runs/model", "isdm.json"), ("runs/synthetic", "dataset.json")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / mark).touch()
+    monkeypatch.chdir(tmp_path)
+    assert datasets("") == ["runs/", "tiles"]
+    assert datasets("t") == ["tiles"]
+    assert models("runs/") == ["runs/model"]
+    assert datasets("runs/s") == ["runs/synthetic"]
+    assert models("nowhere/") == []
+    assert one_of("tiny", "small")("t") == ["tiny"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_shell_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / "dataset.json").touch()
+    words = {"_TYPER_COMPLETE_ARGS": "isdm train ti", "COMP_WORDS": "isdm train ti", "COMP_CWORD": "2"}
+    env = {**os.environ, **words, "_ISDM_COMPLETE": f"complete_{shell}"}
+    assert "tiles" in CliRunner().invoke(app, [], env=env, prog_name="isdm").output

@@ -1,0 +1,158 @@
+"""The studio in a real browser: by keyboard alone, on a phone's width, and with nothing fetched from elsewhere."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.judgements import read_judgements
+from studios import serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page of the studio, and what went wrong or out on it."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1280) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.problems: list[str] = []
+        own = (address.partition("#")[0], "data:", "blob:")
+        self.page.on("console", lambda told: self.problems.append(told.text) if told.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda to: None if to.url.startswith(own) else self.problems.append(to.url))
+        self.open(address)
+
+    def open(self, address: str) -> None:
+        self.page.goto(address)
+        self.page.wait_for_selector("body[data-ready]")
+
+    def tab_to(self, selector: str) -> None:
+        """Press Tab until the focus is there: nothing else reaches it for who has no pointer."""
+        for _ in range(250):
+            if self.page.evaluate("at => document.activeElement.matches(at)", selector):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab never reaches {selector}")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def wait(self, condition: str) -> None:
+        """Wait until a condition in JavaScript holds (the page's own policy forbids Playwright's way of doing it)."""
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, condition
+            self.page.wait_for_timeout(50)
+
+    @property
+    def mask(self) -> bytes:
+        return bytes(self.page.evaluate("[...atob(sessionStorage.getItem('mask'))].map(c => c.charCodeAt(0))"))
+
+
+def test_paint_generate_and_add_by_keyboard_alone(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        visit.tab_to("#canvas")
+        visit.press("[", "[", "[", "[", "Space", "ArrowRight", "ArrowRight", "ArrowRight", "Space", "ArrowDown")
+        painted = visit.mask
+        assert set(painted) == {0, 1}, "whole class ids, no colours between them at edges"
+        assert painted.count(1) == 4, "a line of one pixel's width from the middle"
+        visit.press("Control+z")
+        assert set(visit.mask) == {0}
+        visit.press("Control+y")
+        assert visit.mask == painted
+        visit.tab_to("#variants")
+        visit.press("Control+a", "2")
+        visit.tab_to("#steps")
+        visit.press("Control+a", "3")
+        visit.tab_to("#generate")
+        visit.press("Enter")
+        visit.wait("document.getElementById('job').textContent.startsWith('2 picture(s)')")
+        visit.tab_to("#pictures figure:nth-child(2) button")
+        visit.press("Enter")
+        visit.wait("document.getElementById('saved').textContent.startsWith('1 pair')")
+        visit.page.reload()
+        visit.wait("document.querySelectorAll('#pictures img').length === 2")
+        assert visit.mask == painted, "a reload loses nothing"
+        assert visit.problems == []
+    painted_set = SegmentationDataset(tmp_path / "painted")
+    _, mask = painted_set.load(painted_set.pairs("train")[0])
+    assert mask.tobytes() == painted
+
+
+def test_pointer_defect_and_refusal(browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        page = visit.page
+        page.click("#photos button >> nth=0")
+        page.wait_for_selector("#no-photo:not([hidden])")
+        page.click("#generate")
+        page.wait_for_selector("#error:not([hidden])")
+        assert "Nothing is painted" in page.inner_text("#error")
+        before = visit.mask
+        page.click("#defects button >> nth=0")
+        assert page.input_value("#size") == "100"
+        page.press("#canvas", "+")
+        assert page.input_value("#size") == "110"
+        page.click("#canvas")
+        assert visit.mask != before
+        assert set(visit.mask) <= {0, 1}
+        page.click("#undo")
+        assert visit.mask == before
+        assert [told for told in visit.problems if "400" not in told] == []
+
+
+def test_keep_and_drop_by_keyboard(
+    browser: Any, model: Path, parts: SegmentationDataset, synthetic: Path, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, synthetic, tmp_path / "painted") as address:
+        visit = Visit(browser, f"{address}/#judge")
+        visit.wait("document.getElementById('position').textContent.startsWith('1 of 5')")
+        for key, place in (("d", 2), ("k", 3), ("ArrowRight", 4)):
+            visit.press(key)
+            visit.wait(f"document.getElementById('position').textContent.startsWith('{place} of 5')")
+        visit.tab_to("#drop")
+        visit.press("Enter")
+        visit.wait("document.getElementById('position').textContent.startsWith('5 of 5')")
+        visit.wait("document.querySelectorAll('#nearest img').length > 0")
+        visit.page.reload()
+        visit.wait("document.getElementById('tally').textContent.startsWith('1 kept · 2 dropped · 2 open')")
+        assert visit.problems == []
+    names = [pair.metadata["image_file_name"] for pair in SegmentationDataset(synthetic).all_pairs("train")]
+    verdicts = read_judgements(synthetic / "train")
+    assert verdicts == {names[0]: False, names[1]: True, names[3]: False}
+    assert len(SegmentationDataset(synthetic).pairs("train")) == 3
+
+
+@pytest.mark.parametrize("tab", ["paint", "judge"])
+def test_nothing_is_cut_off_on_a_phone(
+    browser: Any, model: Path, parts: SegmentationDataset, synthetic: Path, tmp_path: Path, tab: str
+) -> None:
+    with serving(model, parts.folder, synthetic, tmp_path / "painted") as address:
+        visit = Visit(browser, f"{address}/#{tab}", width=390)
+        visit.page.wait_for_load_state("networkidle")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert visit.problems == []
