@@ -14,6 +14,7 @@ PARTS: dict[str, list[tuple[str, list[str]]]] = {
             [
                 "mathematics",
                 "limits",
+                "trust",
                 "trust-input",
                 "comparison",
                 "results/README",
