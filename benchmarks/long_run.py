@@ -97,21 +97,19 @@ def main() -> None:
     options.add_argument("--samples", type=int, default=10_000)
     options.add_argument("--out", type=Path, default=RESULTS / "long_run.json")
     arguments = options.parse_args()
+    result: dict[str, Any] = {"claim": CLAIM, "torch": torch.__version__, "machine": machine()}
     with TemporaryDirectory() as folder:
         work = Path(folder)
         dataset = fruit(work)
-        of_training = watched("isdm.training.diffusion", lambda: trained(arguments.steps, dataset, work / "model"))
-        of_sampling = watched(
+        readings = watched("isdm.training.diffusion", lambda: trained(arguments.steps, dataset, work / "model"))
+        result["training"] = {"steps": arguments.steps, **judged(readings)}
+        write_result(arguments.out, result)
+        readings = watched(
             "isdm.synthesis.generate", lambda: sampled(arguments.samples, work / "model", dataset, work / "synthetic")
         )
-        left = sorted(path.name for path in work.rglob(f"*{ASIDE_MARK}*"))
-    result = {
-        "claim": CLAIM,
-        "training": {"steps": arguments.steps, **judged(of_training)},
-        "sampling": {"samples": arguments.samples, **judged(of_sampling)},
-        "temporary_files_left": left,
-    }
-    write_result(arguments.out, result | {"torch": torch.__version__, "machine": machine()})
+        result["sampling"] = {"samples": arguments.samples, **judged(readings)}
+        result["temporary_files_left"] = sorted(path.name for path in work.rglob(f"*{ASIDE_MARK}*"))
+    write_result(arguments.out, result)
 
 
 def fruit(work: Path) -> SegmentationDataset:
