@@ -138,6 +138,6 @@ def test_rows_in_a_named_file_are_there_again(tmp_path: Path) -> None:
 
 
 def test_rows_that_no_disk_holds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"GiB do not fit into .*set TMPDIR"):
+    with pytest.raises(DataError, match=r"GiB do not fit into .*make room there"):
         RowsOnDisk(2**33, (1024,), np.uint8, tmp_path / "rows")
     assert (tmp_path / "rows").stat().st_blocks == 0, "the disk is not filled to see whether it suffices"

@@ -166,9 +166,8 @@ def _reserve(file: IO[bytes], num_bytes: int) -> None:
 
 
 def _no_space(file: IO[bytes], num_bytes: int, why: str) -> DataError:
-    size, place = f"{num_bytes / GIB:.1f} GiB", _place_of(file)
-    return DataError(f"{size} do not fit into {place} ({why}); set TMPDIR to a folder with more space.")
-
-
-def _place_of(file: IO[bytes]) -> str:
-    return str(Path(file.name).parent) if isinstance(file.name, str) else tempfile.gettempdir()
+    is_named = isinstance(file.name, str)  # a temporary file has a number
+    place = str(Path(file.name).parent) if is_named else tempfile.gettempdir()
+    remedy = "make room there" if is_named else "set TMPDIR to a folder with more space"
+    size = f"{num_bytes / GIB:.1f} GiB" if num_bytes >= GIB else f"{num_bytes / 2**20:.1f} MiB"
+    return DataError(f"{size} do not fit into {place} ({why}); {remedy}.")
