@@ -9,9 +9,10 @@ from scipy import ndimage
 from isdm.config import SampleConfig, build
 from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, SegmentationClass, SegmentationDataset, load_masks
 from isdm.errors import DataError
-from isdm.synthesis.masks import DrawnMask, TrainingMasks, mask_source, source_index
+from isdm.synthesis.masks import DrawnMask, TrainingMasks, known, mask_source, source_index
 from isdm.synthesis.masks.balance import FILE_NAME, balanced_plan
 from isdm.synthesis.masks.drawn import objects_of
+from isdm.synthesis.masks.known import KnownMasks
 from isdm.synthesis.masks.layout import Layout
 from isdm.synthesis.masks.measure import auc, classifier_auc, mask_statistics
 from isdm.synthesis.masks.novelty import most_alike
@@ -207,6 +208,36 @@ def test_likeness_is_the_best_iou_under_shifts_and_mirroring() -> None:
     found = most_alike(smaller, masks, 1)
     assert found == pytest.approx(best, abs=1e-3) if best >= 0.9 else found < 0.9
     assert [most_alike(np.zeros((24, 24), np.uint8), m, 1) for m in (masks[:3], masks)] == [0, 1]
+
+
+@pytest.mark.parametrize("most_overlaps", [known.MOST_OVERLAPS, 2])
+def test_a_mask_is_known_exactly_where_its_likeness_says_so(
+    monkeypatch: pytest.MonkeyPatch, most_overlaps: int
+) -> None:
+    """Masks about as like as the bound, moved and mirrored, of one class and of several; too many specks as well."""
+    monkeypatch.setattr(known, "MOST_OVERLAPS", most_overlaps)
+    rng = np.random.default_rng(0)
+    noise = ndimage.gaussian_filter(rng.normal(size=(12, 30, 26)), (0, 3, 3))
+    masks = np.digitize(noise, (0.02, 0.1)).astype(np.uint8)
+    masks[:, :4] = masks[:, -4:] = masks[:, :, :4] = masks[:, :, -4:] = 0
+    masks[0, 10:14, 10:14] = IGNORE_INDEX
+    masks[1] = rng.integers(0, 2, masks[1].shape)
+    found = []
+    for trial in range(150):
+        mask = masks[trial % 12].copy()
+        changed = rng.random(mask.shape) < rng.uniform(0, 0.12)
+        mask[changed] = rng.integers(0, 3, changed.sum())
+        mask = np.roll(mask[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])], rng.integers(-3, 4, 2), axis=(0, 1))
+        expected = most_alike(mask, masks, 1) >= 0.9
+        assert KnownMasks.of(masks, 1).has_like(mask) == expected
+        found.append(expected)
+    assert 30 < sum(found) < 120
+    stripes = np.zeros((2, 30, 130), np.uint8)  # bars in the same place, whose stripes agree four pixels further on
+    pattern = rng.integers(1, 3, 26).repeat(4)
+    stripes[0, 10:14, 10:110], stripes[1, 10:14, 10:110] = pattern[:100], pattern[4:]
+    assert KnownMasks.of(stripes[:1], 1).has_like(stripes[1])
+    nothing = np.zeros((30, 26), np.uint8)
+    assert [KnownMasks.of(m, 1).has_like(nothing) for m in (masks, np.stack([masks[2], nothing]))] == [False, True]
 
 
 def test_the_classifier_finds_what_differs_and_nothing_else() -> None:

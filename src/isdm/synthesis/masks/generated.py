@@ -15,7 +15,6 @@ from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
 from isdm.synthesis.masks.drawn import DrawnMask, Flags, MaskObject
 from isdm.synthesis.masks.layout import Layout
-from isdm.synthesis.masks.novelty import NEW_BELOW, most_alike
 
 GRID_PX = 48
 """Longer side of a shape while it is blended."""
@@ -48,7 +47,7 @@ def generated(layout: Layout, source: int, rng: np.random.Generator) -> DrawnMas
     found = layout.objects(source)
     for attempt in range(MASKS):
         mask, instances = _compose(layout, found, SIZE_SPREAD * (1 + attempt / SPREADS_AFTER), rng)
-        if not found or most_alike(mask, layout.masks, layout.first_foreground) < NEW_BELOW:
+        if not found or not layout.known.has_like(mask):
             break
     return DrawnMask(mask, instances if layout.instances is not None else None, ())
 

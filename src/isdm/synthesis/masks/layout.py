@@ -6,7 +6,8 @@ been; a new one must lie within that.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -16,6 +17,7 @@ from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
 from isdm.errors import DataError
 from isdm.synthesis.masks.drawn import EIGHT, Flags, MaskObject, objects_of
+from isdm.synthesis.masks.known import KnownMasks
 
 HOST_SHARE = 0.9
 """Share of the pixels around a class's objects that one class must have to be what they lie on."""
@@ -23,6 +25,8 @@ MOST_MASKS = 500
 """Masks that are looked at, spread evenly, to learn the hosts."""
 MARGIN = 0.03
 """By how much of the picture's size the places where objects have been are widened."""
+MOST_KEPT = 1000
+"""Masks whose objects are kept: finding them anew takes longest of all in large pictures."""
 ON_HOST = 0.95
 """Share of an object's pixels that must lie where it belongs."""
 
@@ -39,6 +43,8 @@ class Layout:
     """(H, W) where any object has been, widened."""
     first_foreground: int
     has_background: bool
+    found: dict[int, list[MaskObject]] = field(default_factory=dict, repr=False)
+    """Objects of the training masks that were asked for, of so many masks as `MOST_KEPT`."""
 
     @staticmethod
     def of(masks: MaskArray, instances: InstanceArray | None, info: DatasetInfo) -> "Layout":
@@ -64,8 +70,17 @@ class Layout:
 
     def objects(self, index: int) -> list[MaskObject]:
         """The objects of a training mask."""
-        instances = None if self.instances is None else self.instances[index]
-        return objects_of(self.masks[index], instances, self.first_foreground)
+        if index not in self.found:
+            instances = None if self.instances is None else self.instances[index]
+            if len(self.found) >= MOST_KEPT:
+                del self.found[next(iter(self.found))]
+            self.found[index] = objects_of(self.masks[index], instances, self.first_foreground)
+        return self.found[index]
+
+    @cached_property
+    def known(self) -> KnownMasks:
+        """The training masks, ready for telling whether another one is new."""
+        return KnownMasks.of(self.masks, self.first_foreground)
 
     def require_objects(self, info: DatasetInfo) -> None:
         """Refuse masks that no new ones can be made of.
