@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "POLARS_MAX_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -23,6 +24,20 @@ from killing import Stage, kill_and_compare, run_to_the_end
 
 SHARES = {"evaluate on Ray": 0.2}
 """Kills of a stage as a share of the others'; a cluster takes long to start."""
+
+
+def write(path: Path, stages: dict[str, dict[str, Any]], wanted: int) -> None:
+    """Write what is known so far; a run that is ended early leaves the stages that it has finished."""
+    result = {
+        "claim": "Killed at any moment and started again, every stage ends as if nobody had disturbed it.",
+        "complete": len(stages) == wanted,
+        "kills": sum(stage["kills"] for stage in stages.values()),
+        "between_writing_and_renaming": sum(stage["between_writing_and_renaming"] for stage in stages.values()),
+        "differences": sum(len(stage["differences"]) for stage in stages.values()),
+        "stages": stages,
+        "machine": machine(),
+    }
+    write_result(path, result)
 
 
 def main() -> None:
@@ -46,19 +61,12 @@ def main() -> None:
                 stage, given, work / "run", num_kills, random.Random(f"{arguments.seed} {name}")
             )
             stages[name] = vars(result)
-            print(name, stages[name], flush=True)
+            write(arguments.out, stages, len(weights))
             shutil.rmtree(work / "run")
+        if len(stages) == len(weights):
+            break
         if name != "evaluate on Ray":
             run_to_the_end(stage, given)
-    result = {
-        "claim": "Killed at any moment and started again, every stage ends as if nobody had disturbed it.",
-        "kills": sum(stage["kills"] for stage in stages.values()),
-        "between_writing_and_renaming": sum(stage["between_writing_and_renaming"] for stage in stages.values()),
-        "differences": sum(len(stage["differences"]) for stage in stages.values()),
-        "stages": stages,
-        "machine": machine(),
-    }
-    write_result(arguments.out, result)
     shutil.rmtree(work)
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.builtin import write_fruit_source
@@ -79,9 +77,3 @@ def aside_of_dead_process() -> Callable[[Path], Path]:
 def one_thread() -> None:
     """Small networks are fastest on one thread, and parallel tests do not fight for the cores."""
     torch.set_num_threads(1)
-
-
-def save_image(path: Path, array: np.ndarray) -> None:
-    """Write an array as an image file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)

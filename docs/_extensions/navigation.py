@@ -8,7 +8,10 @@ from sphinx.application import Sphinx
 PARTS: dict[str, list[tuple[str, list[str]]]] = {
     "index": [
         ("First steps", ["start", "own-data", "how-many", "reading-the-report", "recipes"]),
-        ("Stage by stage", ["guide", "data", "layouts", "synthesis", "audit", "study", "protocol", "cluster"]),
+        (
+            "Stage by stage",
+            ["guide", "data", "layouts", "synthesis", "audit", "study", "protocol", "studio", "cluster"],
+        ),
         (
             "Background",
             [

@@ -1,7 +1,6 @@
 """LabelMe's JSON files with mistakes: each is named by file, shape, value, rule and remedy."""
 
 import base64
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,12 +22,10 @@ BAD_SHAPES = {
     "it is 7, not an object with label and points": 7,
     "the label is None; it must be one line of text": shape(None, SQUARE),
     "the label is 3;": shape(3, SQUARE),
-    "the label is '\\ud800'": shape("\ud800", SQUARE),
     "the label is ' '": shape(" ", SQUARE),
     "the points are None; they must be pairs [x, y]": shape("dent", None),
     "the points are [[1, 2, 3]]": shape("dent", [[1, 2, 3]]),
     "the coordinate is '1'; it must be a number": shape("dent", [["1", 2], [3, 4], [5, 6]]),
-    "the coordinate is nan": shape("dent", [[math.nan, 2], [3, 4], [5, 6]]),
     "the coordinate is True": shape("dent", [[True, 2], [3, 4], [5, 6]]),
     "the coordinate is 1000000": shape("dent", [[10**400, 2], [3, 4], [5, 6]]),
     "the polygon has 2 point(s)": shape("dent", [[1, 2], [3, 4]]),
@@ -109,7 +106,7 @@ def test_a_bad_file_is_named(write: Write, tmp_path: Path, message: str) -> None
     assert message in problem
 
 
-@pytest.mark.parametrize("name", ["x" * 5000 + ".jpg", "\ud800.jpg"])
+@pytest.mark.parametrize("name", ["x" * 5000 + ".jpg", "a/" * 3000 + ".jpg"])
 def test_a_name_that_no_file_can_have_is_refused(write: Write, tmp_path: Path, name: str) -> None:
     write("good", shape("dent", SQUARE))
     path = write("bad", shape("dent", SQUARE), imagePath=name)
@@ -118,7 +115,17 @@ def test_a_name_that_no_file_can_have_is_refused(write: Write, tmp_path: Path, n
     assert problem.startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("text", ["{", '{"shapes": [' + "[" * 100_000, '{"shapes": 1' + "0" * 5000 + "}", "\xff"])
+NO_JSON = (
+    "{",
+    '{"imagePath": "\\ud800.jpg"}',
+    '{"points": [NaN]}',
+    '{"shapes": [' + "[" * 100_000,
+    '{"shapes": 1' + "0" * 5000 + "}",
+    "\xff",
+)
+
+
+@pytest.mark.parametrize("text", NO_JSON)
 def test_a_file_that_is_no_json_is_named(write: Write, tmp_path: Path, text: str) -> None:
     write("good", shape("dent", SQUARE))
     (tmp_path / "source" / "bad.json").write_bytes(text.encode("latin-1"))

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import save_image
 from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.layouts import layouts, register
 from isdm.errors import ConfigError, DataError
+from saved_images import save_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

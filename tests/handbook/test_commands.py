@@ -49,13 +49,15 @@ WORK = (
     "isdm.report.report",
     "isdm.cli.run._run",
     "isdm.cli.cost.print_plan",
+    "isdm.studio.bench.open_bench",
+    "isdm.studio.serve",
     "isdm.data.builtin.write_fruit_source",
 )
 """What the commands would do after they have understood what is asked of them."""
 
 
 STAGES = (TrainConfig, FinetuneConfig, SampleConfig, SelectConfig, AuditConfig, EvaluateConfig, TuneConfig)
-OF_OTHERS = {"--exclude-editable"}
+OF_OTHERS = {"--exclude-editable", "--install-completion"}
 """Options in the text that other programs take."""
 
 
@@ -174,7 +176,7 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
     settings = {name for kind in STAGES for name in kind.model_fields}
     for code in inline_code(page):
         words = code.split()
-        if words[0] == "isdm" and len(words) > 1 and words[1] != "COMMAND":
+        if words[0] == "isdm" and len(words) > 1 and words[1] != "COMMAND" and words[1] not in OF_OTHERS:
             name = " ".join(words[1:3]) if words[1] == "data" and len(words) > 2 else words[1]
             assert name in every_command() or name == "data", f"{page}: {code}"
             known = every_command().get(name, options)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from conftest import save_image
 from handbook_pages import DOCS, PAGES, ROOT, Block, blocks, commands, isdm_arguments, python_snippets
 from isdm.cli.app import app
 from isdm.data.builtin import generate_fruit_views
+from saved_images import save_image
 
 NARROW = ["--set", "unet.base_channels=8", "--set", "unet.spade_channels=8", "--set", "unet.norm_groups=4"]
 SMALLEST: dict[str, dict[str, str]] = {
