@@ -9,20 +9,13 @@ from torch import nn
 
 from isdm.config import Compile
 from isdm.errors import UsageError
-from isdm.memory import free_host_bytes, reuse_freed_memory
+from isdm.memory import free_host_bytes
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there, and set this process up for it."""
-    device = _existing_device(name)
-    if device.type == "cpu":
-        reuse_freed_memory()
-    return device
-
-
-def _existing_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,9 +1,7 @@
 """Memory of this machine: how much is free, and arrays and rows on disk for what does not fit. No torch needed."""
 
-import ctypes
 import errno
 import os
-import platform
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -16,27 +14,6 @@ from numpy.typing import DTypeLike, NDArray
 from isdm.errors import DataError
 
 GIB = 2**30
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Parameters of mallopt(3), from glibc's malloc.h."""
-
-
-def reuse_freed_memory() -> None:
-    """Let the C library keep what is freed for the next allocation, instead of handing it back to the system.
-
-    Every step of a network on the CPU frees large arrays and takes as many again; each time the system would clear
-    fresh pages for them (docs/decisions/freed-memory.md). Only glibc works so, elsewhere nothing is done. The process
-    holds the memory of its largest step until it ends.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        allow_freed_memory(mapped_apart_from=GIB, kept_up_to=2 * GIB - 1)
-
-
-def allow_freed_memory(*, mapped_apart_from: int, kept_up_to: int) -> None:
-    """Set from how many bytes on glibc maps an allocation apart, and how many it may keep after they are freed."""
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_MMAP_THRESHOLD, mapped_apart_from)
-    libc.mallopt(_M_TRIM_THRESHOLD, kept_up_to)
 
 
 def free_host_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
