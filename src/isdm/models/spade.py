@@ -100,9 +100,7 @@ class Spade(nn.Module):
 
         The second convolution is the sum of what its nine weights make of the nine inner pixels.
         """
-        exact = torch.promote_types(
-            self.to_beta.weight.dtype, torch.float32
-        )  # sums of bfloat16 rows would round each
+        exact = torch.promote_types(self.to_beta.weight.dtype, torch.float32)  # sums of bfloat16 would round
         # fmt: off
         weight = torch.cat([self.to_gamma.weight, self.to_beta.weight])          # (2C, hidden, 3, 3)
         bias = torch.cat([cast("Tensor", self.to_gamma.bias), cast("Tensor", self.to_beta.bias)])  # (2C,)

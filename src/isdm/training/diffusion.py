@@ -1,5 +1,6 @@
 """The stages `train` and `finetune`: learn to paint images for masks."""
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from isdm.locking import one_at_a_time
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
 from isdm.progress import progress, say
-from isdm.signals import held_back
+from isdm.signals import StopRequestedError, held_back
 from isdm.training import checkpoint
 from isdm.training.batches import load_training_images
 from isdm.training.checkpoint import Weights
@@ -180,15 +181,16 @@ def _fit(
         return SemanticDiffusionPipeline.from_pretrained(out)
     run.explain(stage)
     with held_back() as asked, progress(_DOING[stage], total=run.stop.max_steps, done=run.counters.step) as bar:
-        while run.stop.reason(run.counters) is None:
-            loss = run.train_step(is_asked_to_stop=asked.is_asked())
-            if run.is_asked_to_stop:
-                run.save()
-                break
+        while run.stop.reason(run.counters) is None and not run.is_asked_to_stop:
+            loss = run.train_step(asked.is_asked)
             bar.advance(note=f"loss {loss:.4f}")
             run.explain_cost()
-    run.close_short_run()
-    run.save()
+        asked.is_asked()  # from here on the end may take its time
+        if not run.is_asked_to_stop:
+            run.close_short_run()
+        run.save()
+    if run.is_asked_to_stop:  # by another process of this training
+        raise StopRequestedError(signal.SIGTERM)
     run.close_trackers()
     if workers.is_main:
         provenance.finish(out, config, run.counters.seconds)

@@ -136,10 +136,10 @@ class Run:
             line += f", but max_time ends it after {format_seconds(self.stop.max_seconds)}"
         say(line + ".")
 
-    def train_step(self, *, is_asked_to_stop: bool = False) -> float:
+    def train_step(self, is_asked: Callable[[], bool] = lambda: False) -> float:
         """One optimiser step over the next samples of all processes; their mean loss.
 
-        Where one process is asked to stop, all find `is_asked_to_stop` set after the same step.
+        Where one process is asked to stop (`is_asked`), all find `is_asked_to_stop` set after the same step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.counters.step, self.stop.max_steps)
@@ -153,7 +153,7 @@ class Run:
         self.counters.samples += self.workers.count * self.config.batch_size
         self.clock.tick(self.counters)
         # One exchange: every process's losses, the clock of the first, and who is asked to stop; all decide alike.
-        more = rows.new_tensor([[self.counters.seconds, float(is_asked_to_stop), 0.0]], dtype=torch.float64)
+        more = rows.new_tensor([[self.counters.seconds, float(is_asked()), 0.0]], dtype=torch.float64)
         table = torch.cat([rows.double(), more]).to(self.device)
         table = self.workers.gather(table).view(self.workers.count, len(table), -1)
         self.counters.seconds = table[0, -1, 0].item()
