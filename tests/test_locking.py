@@ -119,7 +119,7 @@ def test_a_folder_of_the_user_stays_even_if_it_is_empty(tmp_path: Path) -> None:
 
 
 def test_stages_hold_their_output_however_it_is_given(tmp_path: Path) -> None:
-    @one_at_a_time()
+    @one_at_a_time
     def stage(name: str, out: Path) -> bool:
         with locked(out):  # a stage within a stage
             return (out / LOCK_NAME).exists()

@@ -38,23 +38,17 @@ Result = TypeVar("Result")
 _held: set[Path] = set()
 
 
-def one_at_a_time(
-    folder: Callable[[Path], Path] = lambda out: out,
-) -> Callable[[Callable[Options, Result]], Callable[Options, Result]]:
-    """Let a stage hold its output folder, its argument `out`, while it runs; `folder` names another from that one."""
+def one_at_a_time(stage: Callable[Options, Result]) -> Callable[Options, Result]:
+    """Let a stage hold its output folder, its argument `out`, while it runs."""
+    signature = inspect.signature(stage)
 
-    def decorate(stage: Callable[Options, Result]) -> Callable[Options, Result]:
-        signature = inspect.signature(stage)
+    @functools.wraps(stage)
+    def alone(*args: Options.args, **kwargs: Options.kwargs) -> Result:
+        out: Path = signature.bind(*args, **kwargs).arguments["out"]
+        with locked(out):
+            return stage(*args, **kwargs)
 
-        @functools.wraps(stage)
-        def alone(*args: Options.args, **kwargs: Options.kwargs) -> Result:
-            out: Path = signature.bind(*args, **kwargs).arguments["out"]
-            with locked(folder(out)):
-                return stage(*args, **kwargs)
-
-        return alone
-
-    return decorate
+    return alone
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
     return inherited
 
 
-@one_at_a_time()
+@one_at_a_time
 def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> Path:
     """Run every stage that is not finished; returns the path of the report.
 

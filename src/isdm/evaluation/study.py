@@ -42,7 +42,7 @@ MAY_CHANGE = frozenset(
 """Options that a study may be given anew; finished cells that still belong to it are kept."""
 
 
-@one_at_a_time()
+@one_at_a_time
 def evaluate(
     config: EvaluateConfig,
     dataset: SegmentationDataset,

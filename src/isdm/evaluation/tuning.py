@@ -57,7 +57,7 @@ class _Data:
     trained_on: Mapping[str, int]
 
 
-@one_at_a_time()
+@one_at_a_time
 def tune(
     config: TuneConfig, dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset], out: Path
 ) -> Path:

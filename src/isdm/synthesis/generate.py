@@ -24,7 +24,7 @@ MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})
 """Options that a resumed run may be given anew; they do not change the pictures (but for rounding)."""
 
 
-@one_at_a_time()
+@one_at_a_time
 def sample(
     config: SampleConfig, model: Path, dataset: SegmentationDataset, out: Path, ray: str | None = None
 ) -> SegmentationDataset:

@@ -51,7 +51,7 @@ AT_ONCE = 256
 """Pairs that are decoded and measured at a time."""
 
 
-@one_at_a_time()
+@one_at_a_time
 def select(
     config: SelectConfig, synthetic: SegmentationDataset, dataset: SegmentationDataset, out: Path
 ) -> SegmentationDataset:

@@ -26,7 +26,7 @@ KNOWN_DROP_RATE = 0.0
 ASSUMED = PUBLISHED_DEFAULTS | {"no_instance": True}
 
 
-@one_at_a_time()
+@one_at_a_time
 def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list[str]:
     """Convert a published state dict; returns lines that say what was read and what was assumed.
 

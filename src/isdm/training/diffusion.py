@@ -44,7 +44,7 @@ MAY_CHANGE = frozenset(
 _DOING = {"train": "Training", "finetune": "Fine-tuning"}
 
 
-@one_at_a_time()
+@one_at_a_time
 def train(
     config: TrainConfig, dataset: SegmentationDataset, out: Path, init: Path | None = None
 ) -> SemanticDiffusionPipeline:
@@ -87,7 +87,7 @@ def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
     return build(FinetuneConfig, merged(inherited, values), where="the options of finetune")
 
 
-@one_at_a_time()
+@one_at_a_time
 def finetune(
     config: FinetuneConfig, model: Path, dataset: SegmentationDataset, out: Path
 ) -> SemanticDiffusionPipeline:

@@ -22,7 +22,7 @@ NEAREST = "nearest.jsonl"
 NUM_WORST = 20
 
 
-@one_at_a_time()
+@one_at_a_time
 def audit(
     config: AuditConfig, synthetic: SegmentationDataset, dataset: SegmentationDataset, out: Path
 ) -> dict[str, Any]:
