@@ -17,7 +17,7 @@ from harness import RESULTS, machine
 from isdm import SegmentationDataset, sample, train
 from isdm.config import DataConfig, SampleConfig, TrainConfig, build, with_preset
 from isdm.data.builtin import write_fruit_source
-from isdm.data.dataset import load_arrays
+from isdm.data.decoding import load_arrays
 from isdm.data.importing import import_dataset
 from isdm.files import write_json
 from isdm.metrics.copying import copy_test, nearest_two, nearest_two_pixels, ratios, verdict

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from harness import RESULTS, machine, write_result
 from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.builtin import write_fruit_source
-from isdm.data.dataset import SegmentationDataset, load_arrays
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.data.importing import import_dataset
 from isdm.hardware import select_device, select_dtype
 from isdm.pipeline import SemanticDiffusionPipeline

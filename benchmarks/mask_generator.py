@@ -16,7 +16,7 @@ import numpy as np
 from harness import RESULTS, machine
 from isdm import SegmentationDataset
 from isdm.config import SampleConfig
-from isdm.data.dataset import load_masks
+from isdm.data.decoding import load_masks
 from isdm.files import write_json
 from isdm.synthesis.masks import TrainingMasks, mask_source
 from isdm.synthesis.masks.measure import Floats, classifier_auc, mask_statistics

@@ -15,7 +15,8 @@ from torch import nn
 
 from isdm.config import DataConfig, SegmenterConfig, TrainConfig, build, with_preset
 from isdm.data.builtin import write_fruit_source
-from isdm.data.dataset import SegmentationDataset, Split, load_arrays
+from isdm.data.dataset import SegmentationDataset, Split
+from isdm.data.decoding import load_arrays
 from isdm.data.image_files import ImageArray, MaskArray
 from isdm.data.importing import import_dataset
 from isdm.metrics.segmentation import Counts, count_pixels, mean_foreground_iou

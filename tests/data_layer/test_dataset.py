@@ -17,11 +17,11 @@ from isdm.data.dataset import (
     DatasetInfo,
     SegmentationClass,
     SegmentationDataset,
-    load_arrays,
     pair_names,
     write_metadata,
     write_pair,
 )
+from isdm.data.decoding import load_arrays
 from isdm.data.image_files import read_image
 from isdm.errors import DataError
 

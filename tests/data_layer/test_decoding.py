@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from isdm.data import dataset as dataset_module
-from isdm.data.dataset import SegmentationDataset, load_arrays, load_masks
+from isdm.data import decoding
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.decoding import load_arrays, load_masks
 from isdm.errors import DataError
 
 PIXEL_BYTES = 32 * 32 * (3 + 1)
@@ -39,7 +41,7 @@ def test_a_quarter_of_the_free_memory_is_the_limit(
 ) -> None:
     pairs = fruit.pairs("train")
     for free, on_disk in ((4 * len(pairs) * PIXEL_BYTES, False), (4 * len(pairs) * PIXEL_BYTES - 4, True)):
-        monkeypatch.setattr(dataset_module, "free_host_bytes", lambda free=free: free)
+        monkeypatch.setattr(decoding, "free_host_bytes", lambda free=free: free)
         assert isinstance(load_arrays(fruit, pairs)[0], np.memmap) == on_disk
 
 

@@ -9,7 +9,8 @@ import pytest
 from imported import NO_SPLIT, Noise, Put, imported, loaded
 from isdm.config import DataConfig, build
 from isdm.data.checking import check_dataset
-from isdm.data.dataset import SegmentationDataset, load_arrays
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.data.image_rules import stretched
 from isdm.data.importing import import_dataset
 from isdm.errors import DataError

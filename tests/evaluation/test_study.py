@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from isdm.config import EvaluateConfig, build
-from isdm.data.dataset import SegmentationDataset, load_arrays
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.data.judgements import append_judgement
 from isdm.errors import ConfigError, DataError, OutputError
 from isdm.evaluation import executors, study

@@ -3,7 +3,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from isdm.data.dataset import SegmentationDataset, load_arrays
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.metrics import copying
 from isdm.metrics.copying import (
     CopyTest,

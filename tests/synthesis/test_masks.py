@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from isdm.config import SampleConfig, build
-from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, SegmentationClass, SegmentationDataset, load_masks
+from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, SegmentationClass, SegmentationDataset
+from isdm.data.decoding import load_masks
 from isdm.errors import DataError
 from isdm.synthesis.masks import DrawnMask, TrainingMasks, known, mask_source, source_index
 from isdm.synthesis.masks.balance import FILE_NAME, balanced_plan

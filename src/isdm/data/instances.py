@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.data.dataset import Pair, SegmentationDataset, decode_all
+from isdm.data.dataset import Pair, SegmentationDataset
+from isdm.data.decoding import decode_all
 from isdm.data.image_files import WIDE_MODES, MaskArray, opened_image, size_text, wide_values
 from isdm.errors import DataError
 

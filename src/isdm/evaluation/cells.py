@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from isdm.config import EvaluateConfig
-from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, load_arrays, palette_image
+from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, palette_image
+from isdm.data.decoding import load_arrays
 from isdm.data.image_files import MaskArray, write_png
 from isdm.errors import DataError
 from isdm.evaluation.objects import detect, objects_in

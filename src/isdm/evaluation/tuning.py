@@ -15,7 +15,8 @@ import numpy as np
 
 from isdm import provenance
 from isdm.config import EvaluateConfig, TuneConfig, build
-from isdm.data.dataset import Pair, SegmentationDataset, load_arrays, write_metadata
+from isdm.data.dataset import Pair, SegmentationDataset, write_metadata
+from isdm.data.decoding import load_arrays
 from isdm.errors import ConfigError, DataError, OutputError, UsageError
 from isdm.evaluation.cells import cell_seed
 from isdm.evaluation.leaks import check_origin, refuse_or_warn

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.data.dataset import Pair, SegmentationDataset, load_arrays
+from isdm.data.dataset import Pair, SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.data.fitting import fit_pair
 from isdm.data.image_files import ImageArray
 from isdm.data.judgements import VERDICTS, Verdict, append_judgement

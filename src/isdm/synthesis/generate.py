@@ -7,7 +7,8 @@ import numpy as np
 
 from isdm import provenance
 from isdm.config import SampleConfig
-from isdm.data.dataset import SegmentationDataset, load_masks, write_metadata
+from isdm.data.dataset import SegmentationDataset, write_metadata
+from isdm.data.decoding import load_masks
 from isdm.data.instances import load_instances
 from isdm.errors import DataError, ModelError
 from isdm.files import append_json_line, read_json, sha256_of_json, write_json

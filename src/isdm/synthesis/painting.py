@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isdm.config import SampleConfig
-from isdm.data.dataset import DatasetInfo, Pair, SegmentationDataset, load_masks, pair_names, write_pair
+from isdm.data.dataset import DatasetInfo, Pair, SegmentationDataset, pair_names, write_pair
+from isdm.data.decoding import load_masks
 from isdm.data.image_files import ImageArray, MaskArray
 from isdm.data.instances import InstanceArray, load_instances
 from isdm.errors import DataError

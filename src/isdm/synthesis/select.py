@@ -15,14 +15,8 @@ import numpy as np
 
 from isdm import provenance
 from isdm.config import SelectConfig
-from isdm.data.dataset import (
-    IGNORE_INDEX,
-    Pair,
-    SegmentationDataset,
-    load_arrays,
-    palette_image,
-    write_metadata,
-)
+from isdm.data.dataset import IGNORE_INDEX, Pair, SegmentationDataset, palette_image, write_metadata
+from isdm.data.decoding import load_arrays
 from isdm.data.image_files import ImageArray, MaskArray, write_png
 from isdm.data.judgements import DROPPED, KEPT
 from isdm.errors import DataError

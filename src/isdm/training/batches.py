@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isdm.config import TrainConfig, TrainingImagesKind
-from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset, load_arrays
+from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.data.image_files import ImageArray, MaskArray
 from isdm.data.instances import InstanceArray, load_instances
 from isdm.data.semantic_map import semantic_map

@@ -5,7 +5,8 @@ from typing import Any
 
 from isdm import provenance
 from isdm.config import AuditConfig
-from isdm.data.dataset import SegmentationDataset, load_arrays
+from isdm.data.dataset import SegmentationDataset
+from isdm.data.decoding import load_arrays
 from isdm.errors import DataError
 from isdm.files import read_json, write_json, write_json_lines
 from isdm.hardware import select_device
