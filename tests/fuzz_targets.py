@@ -36,10 +36,11 @@ from isdm.data.mask_rules.decoding import holds_planes, read_raw
 from isdm.data.mask_rules.planes import fold
 from isdm.evaluation.cells import read_cell
 from isdm.files import read_json_lines
+from isdm.model_info import ModelInfo, training_scheduler
 from isdm.models.published import load_published_state
 from isdm.models.state_files import UnreadableStateError, load_plain_tensors, load_weights
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.report.study_files import read_results, read_study
 from isdm.training import checkpoint
 from studies import write_study

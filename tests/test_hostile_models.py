@@ -12,8 +12,9 @@ import torch
 from hostile_files import pickle_bomb, torch_bomb
 from isdm.data.dataset import SegmentationClass
 from isdm.errors import IsdmError, ModelError
+from isdm.model_info import ModelInfo, training_scheduler
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.training import checkpoint
 from isdm.training.conversion import convert_checkpoint
 

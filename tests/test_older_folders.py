@@ -17,7 +17,8 @@ from isdm import provenance
 from isdm.config import DataConfig, EvaluateConfig, FinetuneConfig, SampleConfig, TrainConfig, build, with_preset
 from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.errors import IsdmError, OutputError
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.model_info import ModelInfo
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.report.study_files import read_study
 from isdm.training import checkpoint
 from isdm.training.diffusion import train

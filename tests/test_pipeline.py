@@ -12,14 +12,9 @@ from isdm.data.dataset import SegmentationClass
 from isdm.diffusion.samplers import sample_images, sampling_schedule
 from isdm.diffusion.schedule import training_schedule
 from isdm.errors import ModelError
+from isdm.model_info import ModelInfo, trained_process, training_scheduler
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import (
-    ModelInfo,
-    SemanticDiffusionPipeline,
-    sample_generator,
-    trained_process,
-    training_scheduler,
-)
+from isdm.pipeline import SemanticDiffusionPipeline, sample_generator
 
 
 def untrained(folder: Path, name: NoiseScheduleName, prediction: Prediction) -> Path:

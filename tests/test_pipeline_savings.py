@@ -12,8 +12,9 @@ from isdm.data.dataset import SegmentationClass
 from isdm.data.semantic_map import semantic_map
 from isdm.diffusion.guidance import guided_output
 from isdm.diffusion.samplers import sample_images, sampling_schedule
+from isdm.model_info import ModelInfo, training_scheduler
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, sample_generator, training_scheduler, within_memory
+from isdm.pipeline import SemanticDiffusionPipeline, sample_generator, within_memory
 
 SIZE = (20, 28)
 """Height and width, neither alike nor multiples of the network's."""

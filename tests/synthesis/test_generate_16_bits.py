@@ -11,8 +11,9 @@ from isdm.config import SampleConfig, build
 from isdm.data.checking import check_dataset
 from isdm.data.dataset import DatasetInfo, SegmentationClass, SegmentationDataset, write_metadata, write_pair
 from isdm.errors import ModelError
+from isdm.model_info import ModelInfo, training_scheduler
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.synthesis.generate import sample
 from rawfiles import read_png16
 

@@ -15,7 +15,8 @@ from isdm.data.checking import check_dataset
 from isdm.data.dataset import DatasetInfo, SegmentationClass, SegmentationDataset, write_metadata, write_pair
 from isdm.data.instances import load_instances
 from isdm.errors import ModelError
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.model_info import ModelInfo
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.synthesis.generate import sample
 from isdm.synthesis.masks import DrawnMask, TrainingMasks, mask_source
 from isdm.training.diffusion import finetune, train

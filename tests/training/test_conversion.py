@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from isdm.data.semantic_map import semantic_map
 from isdm.errors import ModelError, OutputError
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.model_info import ModelInfo
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.training.conversion import convert_checkpoint
 
 

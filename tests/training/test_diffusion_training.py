@@ -11,7 +11,8 @@ from isdm import provenance
 from isdm.config import TrainConfig, build, with_preset
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import DataError, ModelError, OutputError
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.model_info import ModelInfo
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.training import checkpoint
 from isdm.training.diffusion import finetune, finetune_config, train
 from isdm.training.randomness import draw_sample, epoch_order, epoch_steps

@@ -14,7 +14,8 @@ from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.errors import ConfigError, DataError, ModelError
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.model_info import ModelInfo
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.training import checkpoint, run
 from isdm.training.batches import load_training_images
 from isdm.training.checkpoint import Counters

@@ -6,7 +6,8 @@ from pathlib import Path
 from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.errors import DataError
 from isdm.hardware import select_device, select_dtype
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.model_info import ModelInfo
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.synthesis.generate import check_model
 from isdm.training.checkpoint import weights_fingerprint
 

@@ -13,7 +13,8 @@ from isdm.data.instances import load_instances
 from isdm.errors import DataError, ModelError
 from isdm.files import append_json_line, read_json, sha256_of_json, write_json
 from isdm.locking import one_at_a_time
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, check_masks, warn_of_useless_guidance
+from isdm.model_info import ModelInfo, check_masks, warn_of_useless_guidance
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import progress, say
 from isdm.synthesis.backgrounds import find_backgrounds, without_held_out
 from isdm.synthesis.cluster import sample_on_ray

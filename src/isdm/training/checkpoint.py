@@ -23,10 +23,11 @@ from torch import Tensor
 from isdm.diffusion.schedule import REFERENCE_TIMESTEPS
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file, write_json, write_text, write_with
+from isdm.model_info import ModelInfo, training_scheduler
 from isdm.models.model_files import own_file
 from isdm.models.state_files import UnreadableStateError, load_plain_tensors, load_weights
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline, training_scheduler
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.provenance import check_format_version
 
 AVERAGED_WEIGHTS = Path("unet") / "diffusion_pytorch_model.safetensors"

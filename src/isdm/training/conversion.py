@@ -14,10 +14,10 @@ from isdm.data.layouts.source import class_colours
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file
 from isdm.locking import one_at_a_time
+from isdm.model_info import ModelInfo
 from isdm.models.model_files import check_fit
 from isdm.models.published import PUBLISHED_DEFAULTS, StateDict, load_published_state, renamed, unet_options
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo
 from isdm.training import checkpoint as model_files
 
 Number = TypeVar("Number", int, float)

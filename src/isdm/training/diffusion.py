@@ -13,8 +13,9 @@ from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ModelError
 from isdm.files import write_yaml
 from isdm.locking import one_at_a_time
+from isdm.model_info import ModelInfo
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, SemanticDiffusionPipeline
+from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import progress, say
 from isdm.signals import StopRequestedError, held_back
 from isdm.training import checkpoint

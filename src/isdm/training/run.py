@@ -16,8 +16,8 @@ from isdm.diffusion.process import HybridLoss, hybrid_loss
 from isdm.diffusion.schedule import NoiseSchedule, training_schedule
 from isdm.errors import ModelError
 from isdm.hardware import autocast, compiled, select_dtype, select_memory_format
+from isdm.model_info import ModelInfo, training_scheduler
 from isdm.models.unet import SemanticUNet
-from isdm.pipeline import ModelInfo, training_scheduler
 from isdm.progress import format_seconds, say
 from isdm.training import checkpoint
 from isdm.training.batches import Batch, TrainingImages, draw_batch
