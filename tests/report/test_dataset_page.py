@@ -15,9 +15,10 @@ from described import COLOURS, object_areas, pixels_of, write_dataset
 from isdm.cli import main
 from isdm.data.dataset import DatasetInfo, SegmentationClass, SegmentationDataset
 from isdm.data.describing import gather
+from isdm.data.overlays import overlay, small_image, small_mask
 from isdm.errors import DataError, OutputError
 from isdm.report import dataset_figures
-from isdm.report.contact_sheet import contact_sheet, draw_pairs, overlay, small_image, small_mask
+from isdm.report.contact_sheet import contact_sheet, draw_pairs
 from isdm.report.dataset_page import describe_dataset
 
 HOSTILE = '<script>alert("$x_{")</script>\n\'裂纹'

@@ -19,9 +19,9 @@ from PIL import Image
 
 from isdm.data.dataset import Pair, SegmentationDataset
 from isdm.data.image_files import read_image, write_png
+from isdm.data.overlays import overlay, small_image, small_mask
 from isdm.files import read_json, read_json_lines, write_text
 from isdm.report.audit_text import copying_verdict, fidelity_rows, lead
-from isdm.report.contact_sheet import overlay, small_image, small_mask
 from isdm.report.drawing import DARK, LIGHT, Theme, legend_below, styled, svg
 from isdm.report.pages import render
 from isdm.report.pictures import data_uri, jpeg_uri

@@ -2,16 +2,16 @@
 
 from io import BytesIO
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from isdm.data.dataset import DatasetInfo
 from isdm.data.image_files import ImageArray, MaskArray, as_shown
+from isdm.data.overlays import overlay, small_image, small_mask
 from isdm.data.transforms import from_model_range
 
-TINT = 0.35
-"""Share of a class's colour over a picture; its outline has the whole colour."""
+SHOWN_PX = 480
+"""Longer side of a picture with its mask."""
 
 
 def png(image: ImageArray) -> bytes:
@@ -25,20 +25,9 @@ def preview(pred_xstart: Tensor) -> list[bytes]:
 
 
 def outlined(image: ImageArray, mask: MaskArray, info: DatasetInfo) -> bytes:
-    """A picture (H, W, C) with its classes tinted and outlined in their colours, as a PNG file."""
-    shown = np.asarray(as_shown(image).convert("RGB")).astype(np.float32)
-    padded = np.pad(mask, 1, mode="edge")
-    around = [padded[1 + y : 1 + y + mask.shape[0], 1 + x : 1 + x + mask.shape[1]] for y, x in _NEIGHBOURS]
-    edge = np.any([other != mask for other in around], axis=0)
-    for entry in info.classes[info.first_foreground :]:
-        where = mask == entry.id
-        colour = np.array(entry.colour, np.float32)
-        shown[where] = (1 - TINT) * shown[where] + TINT * colour
-        shown[where & edge] = colour
-    return _encoded(Image.fromarray(np.rint(shown).astype(np.uint8)))
-
-
-_NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+    """A picture (H, W, C) with its mask laid over it, as a PNG file large enough for the page."""
+    picture = small_image(image, SHOWN_PX)
+    return _encoded(overlay(picture, small_mask(mask, picture.size), info))
 
 
 def _encoded(picture: Image.Image) -> bytes:

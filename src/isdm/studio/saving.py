@@ -9,6 +9,7 @@ from isdm import provenance
 from isdm.data.dataset import pair_names, write_metadata, write_pair
 from isdm.errors import DataError
 from isdm.files import read_json_lines
+from isdm.locking import locked
 from isdm.studio.bench import Bench
 from isdm.studio.defects import find_defects
 from isdm.studio.jobs import Job, objects_of
@@ -56,7 +57,7 @@ class PaintedPairs:
             raise DataError(f"Job {job.number} has no picture {variant + 1} yet; wait until it is done.")
         if job.photograph is not None:
             self._photographs.check_not_held_out(job.photograph)
-        with self._lock:
+        with self._lock, locked(self._bench.out):
             provenance.begin(self._bench.out, STAGE, {}, self._inputs)
             lines = self._lines()
             line = self._line(job, variant, lines)
