@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from isdm.cli import data, run, stages, studio, tune
-from isdm.cli.help import INTRODUCTION, MAKE
+from isdm.cli.help import INTRODUCTION, MAKE, DataFirst
 from isdm.cli.outcome import complain
 from isdm.progress import plain_console
 from isdm.text import printable_lines
@@ -14,6 +14,7 @@ from isdm.version import __version__
 
 app = typer.Typer(
     name="isdm",
+    cls=DataFirst,
     help=INTRODUCTION,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -186,7 +186,7 @@ def _batched(
         parts = []
         for start in range(0, len(images), BATCH):
             chunk = images[start : start + BATCH]
-            x = torch.from_numpy(np.ascontiguousarray(chunk.transpose(0, 3, 1, 2))).to(device).float()
+            x = torch.from_numpy(chunk.transpose(0, 3, 1, 2).astype(np.float32, order="C")).to(device)
             x = (x / np.iinfo(images.dtype).max).expand(-1, 3, -1, -1)
             scale = least_side_px / min(x.shape[2:])
             if scale > 1:

@@ -1,5 +1,6 @@
 """Opening the studio's port and serving the page."""
 
+import contextlib
 import ipaddress
 import secrets
 import socket
@@ -8,6 +9,7 @@ import uvicorn
 
 from isdm.errors import ConfigError
 from isdm.progress import say
+from isdm.signals import StopRequestedError
 from isdm.studio.app import make_app
 from isdm.studio.bench import Bench
 
@@ -33,7 +35,9 @@ def serve(bench: Bench, host: str, port: int) -> None:
     if token is not None:
         say("It can be reached from other machines by whoever has this address; the connection is not encrypted.")
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-    uvicorn.Server(config).run(sockets=[opened])
+    with contextlib.suppress(StopRequestedError):  # uvicorn has ended in order and passes the signal on
+        uvicorn.Server(config).run(sockets=[opened])
+    say("The studio has ended; what was painted and judged is saved.")
 
 
 def open_socket(host: str, port: int) -> socket.socket:
