@@ -11,12 +11,13 @@ import uvicorn
 from PIL import Image
 from scipy import ndimage
 
-from isdm.config import DataConfig, build
+from isdm.config import DataConfig, TrainConfig, build, with_preset
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.studio.app import make_app
 from isdm.studio.bench import open_bench
 from isdm.studio.server import open_socket
+from isdm.training.diffusion import train
 
 MODEL = Path(__file__).parent / "data" / "studio-model"
 """Trained on `make_parts` by `record_studio_model.py`."""
@@ -66,6 +67,19 @@ def make_parts(folder: Path) -> SegmentationDataset:
         save_image(folder / "source" / "masks" / f"part{number:03d}.png", mask)
     values = {"source": folder / "source", "masks": "ids", "near_duplicates": False}
     return import_dataset(build(DataConfig, values), folder / "data")
+
+
+def many_classes(folder: Path, num_classes: int) -> tuple[Path, SegmentationDataset]:
+    """A model and a dataset of so many classes, `class_1`, `class_2`, …; it has not learnt to paint them."""
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        mask = rng.integers(0, num_classes, (SIDE_PX, SIDE_PX)).astype(np.uint8)
+        save_image(folder / "source" / "images" / f"{number}.png", np.repeat(mask[:, :, None], 3, axis=2))
+        save_image(folder / "source" / "masks" / f"{number}.png", mask)
+    values = {"source": folder / "source", "masks": "ids", "near_duplicates": False}
+    data = import_dataset(build(DataConfig, values), folder / "data")
+    train(build(TrainConfig, with_preset({**TRAINING, "steps": 1})), data, folder / "model")
+    return folder / "model", data
 
 
 @contextmanager

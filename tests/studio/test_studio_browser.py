@@ -1,6 +1,7 @@
-"""The studio in a real browser: by keyboard alone, on a phone's width, and with nothing fetched from elsewhere."""
+"""The studio in a real browser: by keyboard alone, by finger, on a phone's width, and with the network off."""
 
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,29 @@ import pytest
 
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.judgements import read_judgements
-from studios import serving
+from studios import SIDE_PX, many_classes, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 120_000
+MOST_TABS = 40
+"""However many photographs, defects and classes there are."""
+WHOLE_MASK_IS = "[...atob(sessionStorage.getItem('mask'))].every(c => c.charCodeAt(0) === {})"
+OFFLINE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-sandbox"]
+"""No name leads anywhere, so that the browser reaches this machine alone."""
+
+
+@pytest.fixture(autouse=True)
+def server_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The studio's process reaches this machine alone."""
+    connect = socket.socket.connect
+
+    def only_here(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith(("127.", "::1", "localhost")):
+            raise OSError(101, f"Network is unreachable: {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)
 
 
 @pytest.fixture
@@ -24,7 +43,7 @@ def browser() -> Iterator[Any]:
     if executable is None:
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        opened = running.chromium.launch(executable_path=executable, args=OFFLINE)
         yield opened
         opened.close()
 
@@ -32,8 +51,10 @@ def browser() -> Iterator[Any]:
 class Visit:
     """A page of the studio, and what went wrong or out on it."""
 
-    def __init__(self, browser: Any, address: str, width: int = 1280) -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
+    def __init__(self, browser: Any, address: str, width: int = 1280, *, has_touch: bool = False) -> None:
+        self.page = browser.new_page(
+            viewport={"width": width, "height": 900}, has_touch=has_touch, is_mobile=has_touch
+        )
         self.page.set_default_timeout(PATIENCE_MS)
         self.problems: list[str] = []
         own = (address.partition("#")[0], "data:", "blob:")
@@ -48,7 +69,7 @@ class Visit:
 
     def tab_to(self, selector: str) -> None:
         """Press Tab until the focus is there: nothing else reaches it for who has no pointer."""
-        for _ in range(250):
+        for _ in range(MOST_TABS):
             if self.page.evaluate("at => document.activeElement.matches(at)", selector):
                 return
             self.page.keyboard.press("Tab")
@@ -123,6 +144,85 @@ def test_pointer_defect_and_refusal(browser: Any, model: Path, parts: Segmentati
         page.click("#undo")
         assert visit.mask == before
         assert [told for told in visit.problems if "400" not in told] == []
+
+
+def test_photographs_are_chosen_with_arrow_keys(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        visit.tab_to("#photos button")
+        visit.press("ArrowRight", "ArrowRight", "ArrowLeft", "Enter")
+        visit.page.wait_for_selector("#photos button:nth-child(2)[aria-pressed=true]")
+        visit.tab_to("#generate")
+        visit.page.keyboard.press("Shift+Tab")
+        for _ in range(MOST_TABS):
+            if visit.page.evaluate("document.activeElement.matches('#photos button:nth-child(2)')"):
+                break
+            visit.page.keyboard.press("Shift+Tab")
+        else:
+            raise AssertionError("going back does not lead to the chosen photograph")
+        visit.press("End")
+        last = f"#photos button:nth-child({len(parts.pairs('train'))})"
+        assert visit.page.evaluate("at => document.activeElement.matches(at)", last)
+        assert visit.problems == []
+
+
+def test_two_hundred_classes_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    model, data = many_classes(tmp_path, 200)
+    with serving(model, data.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        visit.tab_to("#filter")
+        visit.page.keyboard.type("class_173")
+        assert visit.page.locator("#classes label:visible").count() == 1
+        visit.press("Enter")
+        visit.tab_to("#classes input")
+        assert visit.page.evaluate("document.activeElement.value") == "173"
+        visit.tab_to("#canvas")
+        visit.press("f", "Space")
+        assert set(visit.mask) == {173}
+        visit.tab_to("#filter")
+        visit.press("Control+a", "Delete")
+        visit.tab_to("#classes input")
+        visit.press("ArrowDown")
+        visit.tab_to("#canvas")
+        visit.press("b", "[", "[", "[", "[", "Space", "Space")
+        assert set(visit.mask) == {173, 174}
+        visit.tab_to("#steps")
+        visit.press("Control+a", "2", "Control+Enter")
+        visit.wait("document.getElementById('job').textContent.startsWith('4 picture(s)')")
+        assert visit.problems == []
+
+
+def test_a_finger_paints_and_does_not_scroll(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address, width=390, has_touch=True)
+        page = visit.page
+        page.locator("#canvas").scroll_into_view_if_needed()
+        box = page.locator("#canvas").bounding_box()
+        scrolled = page.evaluate("scrollY")
+        finger = page.context.new_cdp_session(page)
+
+        def touch(kind: str, *places: tuple[float, float]) -> None:
+            points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in places]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", (0.5, 0.1))
+        for share in (0.3, 0.5, 0.7, 0.9):
+            touch("touchMove", (0.5, share))
+        touch("touchEnd")
+        column = [visit.mask[row * SIDE_PX + SIDE_PX // 2] for row in range(2, SIDE_PX - 2)]
+        assert column == [1] * (SIDE_PX - 4), "a line from the top to the bottom"
+        assert visit.mask[0] == 0
+        assert page.evaluate("scrollY") == scrolled
+        page.tap("#undo")
+        visit.wait(WHOLE_MASK_IS.format(0))
+        page.tap("input[name=tool][value=fill]")
+        page.tap("#canvas")
+        visit.wait(WHOLE_MASK_IS.format(1))
+        assert visit.problems == []
 
 
 def test_keep_and_drop_by_keyboard(

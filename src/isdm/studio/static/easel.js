@@ -16,6 +16,8 @@ export class Easel {
     canvas.height = mask.height * this.zoom;
     this.layer = new OffscreenCanvas(mask.width, mask.height);
     canvas.addEventListener("pointerdown", (event) => this.#press(event));
+    // A finger paints: the browser must not take its stroke for a swipe, whose end would swallow the next tap.
+    canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     canvas.addEventListener("pointermove", (event) => this.#drag(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => this.lift());
     canvas.addEventListener("pointerleave", () => { if (!this.down) { this.isShown = false; this.draw(); } });

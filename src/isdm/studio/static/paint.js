@@ -4,6 +4,7 @@ import { ask, attempt, send } from "./api.js";
 import { Easel } from "./easel.js";
 import { followJob } from "./pictures.js";
 import { Mask } from "./mask.js";
+import { addChoice, press } from "./strip.js";
 
 const MANY_CLASSES = 10;
 const PHOTOS_SHOWN = 48;
@@ -48,6 +49,10 @@ export function openPaint(state) {
   at("filter").addEventListener("input", () => {
     const wanted = at("filter").value.trim().toLowerCase();
     [...list.children].forEach((label, id) => { label.hidden = !state.classes[id].name.toLowerCase().includes(wanted); });
+  });
+  at("filter").addEventListener("keydown", (event) => {
+    const first = [...list.children].findIndex((label) => !label.hidden);
+    if (event.key === "Enter" && first >= 0) chooseClass(first);
   });
   function chooseClass(id) {
     classId = id;
@@ -122,13 +127,12 @@ export function openPaint(state) {
       button.title = `${state.classes[defect.class].name} of ${defect.source}`;
       button.setAttribute("aria-label", `${button.title}, number ${number + 1}`);
       button.append(picture);
-      button.addEventListener("click", () => {
+      addChoice(at("defects"), button, () => {
         chosen = number;
         press(at("defects"), button);
         chooseTool("defect");
         at("canvas").focus();
       });
-      at("defects").append(button);
     });
   }).catch(() => {});
 
@@ -162,8 +166,7 @@ export function openPaint(state) {
     button.dataset.key = `train/${number}`;
     button.setAttribute("aria-label", `Photograph ${name}`);
     button.append(picture);
-    button.addEventListener("click", () => attempt(() => choosePhoto(`train/${number}`)));
-    at("photos").append(button);
+    addChoice(at("photos"), button, () => attempt(() => choosePhoto(`train/${number}`)));
   });
   at("upload").addEventListener("change", () => attempt(async () => {
     const [file] = at("upload").files;
@@ -203,8 +206,4 @@ export function openPaint(state) {
   chooseTool("brush");
   restore();
   return { show: () => easel.draw(), mask };
-}
-
-function press(box, button) {
-  for (const other of box.children) other.setAttribute("aria-pressed", other === button);
 }
