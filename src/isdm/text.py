@@ -4,6 +4,11 @@ A terminal acts on escape sequences, a spreadsheet on a cell that begins like a 
 direction make a name look like another. Pages escape for HTML besides.
 """
 
+import difflib
+from collections.abc import Iterable, Sequence
+
+MOST_NAMES = 12
+"""Names that a message lists before it only counts."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -27,3 +32,17 @@ def spreadsheet_cell(text: str) -> str:
 def from_spreadsheet_cell(cell: str) -> str:
     """What `spreadsheet_cell` made the cell of."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+
+
+def listed(names: Iterable[object], most: int = MOST_NAMES) -> str:
+    """Names on one line: `a, b, c`, or of many the first ones `… and 187 others`."""
+    texts = [str(name) for name in names]
+    if len(texts) <= most + 1:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:most])} and {len(texts) - most} others"
+
+
+def nearest(wanted: str, known: Sequence[str]) -> str:
+    """Known names for someone who named another: all of them, or of many those most like it first."""
+    alike = difflib.get_close_matches(wanted, known, n=5) if len(known) > MOST_NAMES + 1 else []
+    return listed([*alike, *(name for name in known if name not in alike)])

@@ -10,6 +10,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import IGNORE_INDEX, SegmentationClass
 from isdm.data.layouts.source import Source, class_colours
 from isdm.errors import ConfigError
+from isdm.text import nearest
 
 BACKGROUND = "background"
 
@@ -60,4 +61,4 @@ def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
 
 def _require(name: str, known: Sequence[str], option: str) -> None:
     if name not in known:
-        raise ConfigError(f"{option}: class {name!r} is unknown; the source has {', '.join(known)}.")
+        raise ConfigError(f"{option}: class {name!r} is unknown; the source has {nearest(name, known)}.")

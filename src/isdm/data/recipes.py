@@ -22,6 +22,7 @@ import numpy as np
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.errors import DataError, UsageError
+from isdm.text import listed
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def with_recipe(source: Source, config: DataConfig) -> tuple[Source, DataConfig]
     if missing:
         raise DataError(
             f"{config.source} has no class {', '.join(missing)}, which the recipe {config.recipe!r} needs (it has "
-            f"{', '.join(source.class_names)}); give the COCO archive of the Lemons dataset, or leave out --recipe."
+            f"{listed(source.class_names)}); give the COCO archive of the Lemons dataset, or leave out --recipe."
         )
     ids = frozenset(index for index, name in enumerate(source.class_names) if name in wanted)
     problems = list(source.problems)

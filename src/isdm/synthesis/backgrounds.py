@@ -20,6 +20,7 @@ from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.errors import ConfigError, DataError
 from isdm.files import sha256_of_file
 from isdm.progress import say, track
+from isdm.text import nearest
 
 Region = tuple[slice, slice]
 Alpha = NDArray[np.float32]
@@ -176,7 +177,7 @@ def painted_ids(config: SampleConfig, info: DatasetInfo) -> list[int]:
         return [entry.id for entry in info.classes[info.first_foreground :]]
     unknown = [name for name in config.painted_classes if name not in ids]
     if unknown:
-        raise ConfigError(f"painted_classes has {unknown[0]!r}; the classes are {', '.join(ids)}.")
+        raise ConfigError(f"painted_classes has {unknown[0]!r}; the classes are {nearest(unknown[0], list(ids))}.")
     if len(set(config.painted_classes)) == len(ids):
         raise ConfigError("painted_classes names every class; one at least must be the background.")
     return [ids[name] for name in config.painted_classes]

@@ -24,6 +24,7 @@ from isdm.data.shapes import TOLERANCE_PX
 from isdm.data.tree_files import files_in, first_files, head, is_file, left_out_note, text_lines, unique_stems
 from isdm.data.yolo_tree import CLASSES, IMAGES, find_images, read_settings, settings_files
 from isdm.errors import DataError
+from isdm.text import listed
 
 LABELS = "labels"
 VALUES_OF_A_BOX = 5
@@ -124,9 +125,7 @@ def _shape(values: list[str], names: Mapping[int, str], height: int, width: int)
             "redraw or remove it"
         )
     if numbers[0] not in names:
-        raise DataError(
-            f"its class is {shown(values[0])}; known are {', '.join(map(str, sorted(names)))}: correct it"
-        )
+        raise DataError(f"its class is {shown(values[0])}; known are {listed(sorted(names))}: correct it")
     for place, size in enumerate((width, height)):
         for value in numbers[1 + place :: 2]:
             if not -TOLERANCE_PX <= value * size <= size + TOLERANCE_PX:

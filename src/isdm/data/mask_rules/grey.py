@@ -13,6 +13,7 @@ from isdm.data.mask_rules.counting import Counts, Totals
 from isdm.data.mask_rules.decoding import LARGEST_VALUE, RawMask, read_raw
 from isdm.data.mask_rules.rule import Answer, MaskRule, Question, by_value, share, transparency_note
 from isdm.errors import DataError
+from isdm.text import listed
 
 MOST_IDS_TO_FIND = 64
 """Values beyond so many are not taken for class ids unless somebody says so."""
@@ -96,7 +97,7 @@ def ids_rule(totals: Totals, question: Question) -> Answer:
         names = ("background", *(f"class_{value}" for value in found[1:]))
         colours = class_colours(len(found))
         reader = by_value(question, totals, {value: place for place, value in enumerate(found)} | ignored)
-        note = f"mask values {', '.join(map(str, found))} are the classes {', '.join(names)}"
+        note = f"mask values {listed(found)} are the classes {listed(names)}"
         if len(found) > MANY_IDS and not question.is_explicit:
             note += " (if they number objects instead, give --masks instances)"
     lost = sum(counts.get(value, 0) for value in ignored)

@@ -17,6 +17,7 @@ from isdm.data.mask_rules.counting import Tally, Totals, counted
 from isdm.data.mask_rules.decoding import RawMask, holds_planes, read_array, read_raw
 from isdm.data.mask_rules.rule import Answer, MaskRule, Question, share
 from isdm.errors import DataError
+from isdm.text import listed
 
 _PLANE_MODES = ("1", "L", *WIDE_MODES, "F")
 _FULL = (1, 255, 65535)
@@ -106,12 +107,12 @@ def one_hot_rule(totals: Totals, question: Question) -> Answer:
         }
         ids = np.array([IGNORE_INDEX, *range(usual)], np.uint8)
         why = "every pixel is in exactly one" if question.names is None else "there is a class for each"
-        note = f"{usual} planes are the classes {', '.join(names)} ({why}; {totals.num_pixels:,} pixels)"
+        note = f"{usual} planes are the classes {listed(names)} ({why}; {totals.num_pixels:,} pixels)"
     else:
         ids = np.arange(usual + 1, dtype=np.uint8)
         background = sum(unset.values())
         note = (
-            f"{usual} planes are the classes {', '.join(names[1:])}; what is in none is {names[0]} "
+            f"{usual} planes are the classes {listed(names[1:])}; what is in none is {names[0]} "
             f"({share(background, totals)})"
         )
     table = question.table
