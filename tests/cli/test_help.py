@@ -1,6 +1,9 @@
 """What a newcomer reads first, and what Tab offers."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,24 @@ def test_the_shell_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     words = {"_TYPER_COMPLETE_ARGS": "isdm train ti", "COMP_WORDS": "isdm train ti", "COMP_CWORD": "2"}
     env = {**os.environ, **words, "_ISDM_COMPLETE": f"complete_{shell}"}
     assert "tiles" in CliRunner().invoke(app, [], env=env, prog_name="isdm").output
+
+
+def test_installed_completion_works_in_bash(tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash is installed")
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / "dataset.json").touch()
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "isdm"
+    command.write_text(f"#!{sys.executable}\nfrom isdm.cli import main\nmain()\n")
+    command.chmod(0o755)
+    env = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    ask = (
+        "isdm --install-completion >/dev/null || exit 3; . ~/.bashrc; "
+        "COMP_WORDS=(isdm train ti); COMP_CWORD=2; _isdm_completion isdm; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    told = subprocess.run(
+        [bash, "-c", ask], check=False, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert told.stdout.split() == ["tiles"], told.stderr
