@@ -25,6 +25,9 @@ from killing import Stage, kill_and_compare, run_to_the_end
 SHARES = {"evaluate on Ray": 0.2}
 """Kills of a stage as a share of the others'; a cluster takes long to start."""
 
+KEPT_OUT = frozenset({"evaluate on Ray"})
+"""Stages whose result no later one reads."""
+
 
 def write(path: Path, stages: dict[str, dict[str, Any]], wanted: int) -> None:
     """Write what is known so far; a run that is ended early leaves the stages that it has finished."""
@@ -62,11 +65,14 @@ def main() -> None:
             )
             stages[name] = vars(result)
             write(arguments.out, stages, len(weights))
+            if name not in KEPT_OUT:
+                shutil.rmtree(given / stage.name, ignore_errors=True)
+                (work / "run" / "whole" / stage.name).rename(given / stage.name)
             shutil.rmtree(work / "run")
+        elif name not in KEPT_OUT:
+            run_to_the_end(stage, given)
         if len(stages) == len(weights):
             break
-        if name != "evaluate on Ray":
-            run_to_the_end(stage, given)
     shutil.rmtree(work)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def document(images: Any, annotations: Any, categories: Any = None, **more: Any)
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": CATEGORIES if categories is None else categories,
+        "categories": deepcopy(CATEGORIES) if categories is None else categories,
         **more,
     }
 

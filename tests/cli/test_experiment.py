@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ConfigError
 
 ISDM = Path(sys.executable).parent / "isdm"
-KILLED_AFTER_SECONDS = (5.0, 9.0, 13.0)
+KILLED_WHEN_THERE_ARE = ("model/training/*", "synthetic/train/images/*.png")
 
 EXPERIMENT = r"""
 name: small
@@ -80,14 +81,14 @@ def test_run_killed_again_and_again_ends_with_the_same_result(
     text, _ = undisturbed.communicate(timeout=400)
     assert undisturbed.returncode == 0, text
     assert "Report:" in text
-    for seconds in KILLED_AFTER_SECONDS:
+    for files in KILLED_WHEN_THERE_ARE:
         process = command("run", experiment, "--out", tmp_path / "killed")
-        try:
-            process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-    (tmp_path / "killed").mkdir(exist_ok=True)
+        while not list((tmp_path / "killed").glob(files)):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not (tmp_path / "killed" / "study").exists(), "it was killed on its way"
     aside_of_dead_process(tmp_path / "killed" / "experiment.yaml").write_text("half")
     last = command("run", experiment, "--out", tmp_path / "killed")
     text, _ = last.communicate(timeout=400)

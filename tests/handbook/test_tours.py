@@ -1,101 +1,16 @@
-"""The handbook's tours are walked for real: every command in order, on the built-in pictures.
-
-What is changed, and nothing else: numbers of pictures, steps, epochs and repeats become the smallest that still do
-something, and networks become narrow, so that a tour takes seconds. What a page's figures show needs its own numbers.
-"""
+"""The handbook's tours are walked for real: every command in order, on the built-in pictures."""
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from handbook_pages import DOCS, PAGES, ROOT, Block, blocks, commands, isdm_arguments, python_snippets
+from handbook_pages import DOCS, PAGES, ROOT, Block, blocks, python_snippets
+from handbook_tour import run_python, walk
 from isdm.cli.app import app
 from isdm.data.builtin import generate_fruit_views
 from saved_images import save_image
-
-NARROW = ["--set", "unet.base_channels=8", "--set", "unet.spade_channels=8", "--set", "unet.norm_groups=4"]
-SMALLEST: dict[str, dict[str, str]] = {
-    "data import": {"--size": "32", "--window": "48"},
-    "train": {"--steps": "2"},
-    "finetune": {"--steps": "1"},
-    "sample": {"-n": "6", "--steps": "3", "--variants": "1"},
-    "select": {"--epochs": "1", "--best-of": "1"},
-    "audit": {"--epochs": "1"},
-    "evaluate": {"--epochs": "1", "--repeats": "1", "--synthetic-counts": "0,4"},
-}
-ALWAYS: dict[str, list[str]] = {
-    "train": ["--steps", "2", *NARROW, "--set", "batch_size=2"],
-    "finetune": ["--steps", "1", "--set", "batch_size=2"],
-    "select": [
-        "--epochs",
-        "1",
-        "--encoder",
-        "mobilenet_v2",
-        "--set",
-        "criteria=[copies]",
-        "--set",
-        "extractor=segmenter",
-    ],
-    "audit": ["--epochs", "1", "--encoder", "mobilenet_v2", "--extractor", "segmenter", "--set", "resamples=20"],
-    "evaluate": [
-        *("--epochs", "1", "--repeats", "1", "--encoder", "mobilenet_v2", "--architectures", "fpn"),
-        *("--encoder-weights", "none", "--set", "primary.synthetic=4", "--set", "batch_size=8"),
-    ],
-}
-
-
-def smaller(arguments: list[str]) -> list[str]:
-    """The same command with the least work."""
-    name = " ".join(arguments[: 2 if arguments[0] == "data" else 1])
-    given = list(arguments)
-    for option, value in SMALLEST.get(name, {}).items():
-        if option in given:
-            given[given.index(option) + 1] = value
-    return [*given, *ALWAYS.get(name, [])]
-
-
-def walked(page: Path, heading: str | None = None) -> Iterator[tuple[Block, str]]:
-    """The blocks of a page, or of one of its sections, that a reader would run, in order."""
-    text = page.read_text("utf-8").splitlines()
-    starts = [i for i, line in enumerate(text) if line.startswith("## ")] + [len(text)]
-    first = next(i for i in starts if heading is None or text[min(i, len(text) - 1)] == f"## {heading}")
-    last = len(text) if heading is None else next(i for i in starts if i > first)
-    for block in blocks(page):
-        if heading is None or first < block.line <= last:
-            for line in commands(block):
-                yield block, line
-            if block.language == "python":
-                yield block, ""
-
-
-def walk(page: Path, heading: str | None = None) -> int:
-    """Run a tour in the current folder; the number of steps taken."""
-    import shlex
-
-    taken = 0
-    for block, line in walked(page, heading):
-        words = shlex.split(line, comments=True)
-        arguments = isdm_arguments(words) if words else None
-        if not words:
-            run_python(block)
-        elif arguments is not None:
-            app(smaller(arguments), standalone_mode=False)
-        else:
-            continue
-        taken += 1
-    return taken
-
-
-def run_python(block: Block) -> dict[str, Any]:
-    code = re.sub(r"num_fruits=\d+", "num_fruits=10", block.text)
-    code = re.sub(r"num_views=\d+", "num_views=2", code)
-    names: dict[str, Any] = {"__name__": "snippet"}
-    exec(compile(code, str(block), "exec"), names)
-    return names
 
 
 @pytest.fixture

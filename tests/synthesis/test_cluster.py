@@ -35,14 +35,18 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "train" / "metadata.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(params=["auto", "a running cluster"])
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[str]:
+    """The address of a cluster that was started before."""
     pytest.importorskip("ray")
-    if request.param == "auto":
-        yield "auto"
-    else:
-        with running_head(num_cpus=2) as address:
-            yield address
+    with running_head(num_cpus=2) as address:
+        yield address
+
+
+@pytest.fixture(params=["auto", "a running cluster"])
+def address(request: pytest.FixtureRequest) -> str:
+    pytest.importorskip("ray")
+    return "auto" if request.param == "auto" else str(request.getfixturevalue("running"))
 
 
 @pytest.mark.slow
@@ -74,9 +78,9 @@ def test_workers_paint_the_same_pictures(
 
 
 @pytest.mark.slow
-def test_an_error_of_a_worker_is_the_users(fruit: SegmentationDataset, model: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-
+def test_an_error_of_a_worker_is_the_users(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path, running: str
+) -> None:
     class Blind(cluster.Painter):
         def sees(self, token: str) -> bool:
             return False
@@ -84,7 +88,7 @@ def test_an_error_of_a_worker_is_the_users(fruit: SegmentationDataset, model: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "Painter", Blind)
         with pytest.raises(OutputError, match="all machines share"):
-            sample(config(), model, fruit, tmp_path / "shared", ray="auto")
+            sample(config(), model, fruit, tmp_path / "shared", ray=running)
 
 
 def test_without_ray_the_extra_is_named(
