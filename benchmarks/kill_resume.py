@@ -4,9 +4,11 @@ Every stage is killed with SIGKILL at random instants, a third of the time betwe
 is cut in half then. After each kill no file may stand half-written under its final name; in the end every file, the
 weights to the bit, must be that of the run that nobody disturbed.
     python benchmarks/kill_resume.py --kills 200
+A run that was ended goes on behind the last stage that it has finished.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -29,18 +31,29 @@ KEPT_OUT = frozenset({"evaluate on Ray"})
 """Stages whose result no later one reads."""
 
 
-def write(path: Path, stages: dict[str, dict[str, Any]], wanted: int) -> None:
+def finished_before(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The stages that a run with the same kills has finished before it was ended."""
+    if not arguments.out.is_file():
+        return {}
+    before = json.loads(arguments.out.read_text("utf-8"))
+    same = (before.get("wanted"), before.get("seed")) == (arguments.kills, arguments.seed)
+    return before["stages"] if same and not before["complete"] else {}
+
+
+def write(arguments: argparse.Namespace, stages: dict[str, dict[str, Any]], num_stages: int) -> None:
     """Write what is known so far; a run that is ended early leaves the stages that it has finished."""
     result = {
         "claim": "Killed at any moment and started again, every stage ends as if nobody had disturbed it.",
-        "complete": len(stages) == wanted,
+        "complete": len(stages) == num_stages,
+        "wanted": arguments.kills,
+        "seed": arguments.seed,
         "kills": sum(stage["kills"] for stage in stages.values()),
         "between_writing_and_renaming": sum(stage["between_writing_and_renaming"] for stage in stages.values()),
         "differences": sum(len(stage["differences"]) for stage in stages.values()),
         "stages": stages,
         "machine": machine(),
     }
-    write_result(path, result)
+    write_result(arguments.out, result)
 
 
 def main() -> None:
@@ -55,16 +68,16 @@ def main() -> None:
     given.mkdir()
     run_to_the_end(Stage("source", write_source), given)
     weights = {name: SHARES.get(name, 1.0) for name in arguments.stages}
-    stages = {}
+    stages = finished_before(arguments)
     for name, stage in STAGES.items():
-        if name in weights:
+        if name in weights and name not in stages:
             num_kills = round(arguments.kills * weights[name] / sum(weights.values()))
             (work / "run").mkdir()
             result = kill_and_compare(
                 stage, given, work / "run", num_kills, random.Random(f"{arguments.seed} {name}")
             )
             stages[name] = vars(result)
-            write(arguments.out, stages, len(weights))
+            write(arguments, stages, len(weights))
             if name not in KEPT_OUT:
                 shutil.rmtree(given / stage.name, ignore_errors=True)
                 (work / "run" / "whole" / stage.name).rename(given / stage.name)
