@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,27 @@ def test_classes_become_even(by: str, tmp_path: Path) -> None:
     taken = np.bincount(plan, minlength=10)
     assert taken[[6, 7]].min() > 20  # both rare masks take their turns
     assert taken[[8, 9]].max() == 0  # nothing to balance with
+
+
+@pytest.mark.parametrize("kind", ["augmented", "generated"])
+@pytest.mark.parametrize("by", ["pixels", "objects"])
+def test_what_new_masks_really_show_becomes_even(kind: str, by: str, tmp_path: Path) -> None:
+    masks = np.zeros((12, 48, 48), np.uint8)
+    masks[:10, 10:22, 10:22] = 1  # large and frequent
+    masks[4:, 30:34, 28:34] = 2  # small, on most pictures
+    found = drawn(kind, training(masks), 120, tmp_path, balance=by, num_samples=120)
+    together = [*masks, *(x.mask for x in found)]
+    counts = [
+        sum(
+            int((m == k).sum()) if by == "pixels" else sum(o.class_id == k for o in objects_of(m, None, 1))
+            for m in together
+        )
+        for k in (1, 2)
+    ]
+    record = json.loads((tmp_path / FILE_NAME).read_text())
+    assert [record["after"][name] for name in ("part", "scratch")] == counts, "what is told is what is there"
+    assert record["met"]
+    assert min(counts) / max(counts) >= 0.9
 
 
 def test_pictures_with_and_without_a_single_class_become_even(

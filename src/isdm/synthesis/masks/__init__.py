@@ -11,7 +11,7 @@ from isdm.data.dataset import DatasetInfo
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
 from isdm.synthesis.masks.augmented import augmented
-from isdm.synthesis.masks.balance import balanced_plan
+from isdm.synthesis.masks.balance import Draw, balanced_plan, rare_classes
 from isdm.synthesis.masks.drawn import DrawnMask
 from isdm.synthesis.masks.generated import generated
 from isdm.synthesis.masks.layout import Layout
@@ -45,30 +45,36 @@ def mask_source(config: SampleConfig, training: TrainingMasks, folder: Path) -> 
     Raises:
         DataError: masks cannot be generated from these (see `Layout.of`), or balanced.
     """
-    choose = chooser(config, training, folder)
+    draw = _drawing(config, training)
+    if config.balance == "none":
+        return lambda index: draw(index, source_index(config.seed, index, len(training.masks)))
+    num_masks = -(-config.num_samples // config.variants)
+    plan = balanced_plan(
+        config,
+        training.masks,
+        training.instances,
+        training.info,
+        num_masks,
+        folder,
+        None if config.masks == "real" else draw,
+    )
+    # Numbers beyond the plan are asked for where a mask was of no use; each round starts at another place of it.
+    return lambda index: draw(index, int(plan[(index + index // num_masks) % num_masks]))
+
+
+def _drawing(config: SampleConfig, training: TrainingMasks) -> Draw:
+    """How the mask of a number comes about that takes, or is modelled on, a training mask."""
     masks, instances = training.masks, training.instances
     if config.masks == "real":
-
-        def as_it_is(index: int) -> DrawnMask:
-            source = choose(index)
-            return DrawnMask(masks[source], None if instances is None else instances[source], (source,))
-
-        return as_it_is
+        return lambda _, source: DrawnMask(masks[source], None if instances is None else instances[source], (source,))
     layout = Layout.of(masks, instances, training.info)
     if config.masks == "augmented":
-        return lambda index: augmented(layout, choose(index), np.random.default_rng((config.seed, 0xA06, index)))
+        addable = None if config.balance == "none" else rare_classes(config, masks, instances, training.info)
+        return lambda index, source: augmented(
+            layout, source, np.random.default_rng((config.seed, 0xA06, index)), addable
+        )
     layout.require_objects(training.info)
-    return lambda index: generated(layout, choose(index), np.random.default_rng((config.seed, 0x6E4, index)))
-
-
-def chooser(config: SampleConfig, training: TrainingMasks, folder: Path) -> Callable[[int], int]:
-    """Which training mask the i-th one takes, or is modelled on: each in turn, or as the balance wants it."""
-    if config.balance == "none":
-        return lambda index: source_index(config.seed, index, len(training.masks))
-    num_masks = -(-config.num_samples // config.variants)
-    plan = balanced_plan(config, training.masks, training.instances, training.info, num_masks, folder)
-    # Numbers beyond the plan are asked for where a mask was of no use; each round starts at another place of it.
-    return lambda index: int(plan[(index + index // num_masks) % num_masks])
+    return lambda index, source: generated(layout, source, np.random.default_rng((config.seed, 0x6E4, index)))
 
 
 def source_index(seed: int, index: int, num_masks: int) -> int:

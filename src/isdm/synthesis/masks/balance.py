@@ -1,9 +1,13 @@
 """Choose masks so that real and synthetic classes together become even.
 
+A new mask is not its model: moving, combining and drawing anew change its classes. Each is therefore drawn as soon as
+its model is chosen, and the next choice goes by what is really there.
+
 With one foreground class there is nothing to be even with but its absence: then pictures with and without the object
 are balanced, or object pixels and background as far as the masks allow.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,15 @@ from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
 from isdm.errors import DataError
 from isdm.files import write_json
-from isdm.progress import say
-from isdm.synthesis.masks.drawn import objects_of
+from isdm.progress import say, track
+from isdm.synthesis.masks.drawn import DrawnMask, objects_of
 
+Draw = Callable[[int, int], DrawnMask]
+"""Gives the mask of a number that is modelled on a training mask."""
 Counts = NDArray[np.float64]
 FILE_NAME = "balance.json"
-REUSE = 0.05
-"""What taking a mask once more costs against its gain, so that masks take turns."""
+ENOUGH = 0.5
+"""Share of the greatest possible gain that a mask must bring to be taken in its turn."""
 
 
 def balanced_plan(
@@ -32,12 +38,22 @@ def balanced_plan(
     info: DatasetInfo,
     num_masks: int,
     folder: Path,
+    draw: Draw | None = None,
 ) -> NDArray[np.int64]:
     """Which training mask each of `num_masks` new ones takes, or is modelled on: (num_masks,).
 
-    Greedy: the next mask is the one that brings the shares of real and chosen together nearest to even, one that was
-    taken often being held back a little. Masks may be taken any number of times, so it never runs dry. What was
-    reached is said and written to `folder`/balance.json.
+    Greedy: of the masks that bring the shares of real and chosen together at least half as near to even as the best
+    one would, or leave them even within half the tolerance, the next is the one that was taken least. Masks may be
+    taken any number of times, so it never runs dry. What was reached is said and written to `folder`/balance.json.
+
+    Args:
+        config: by what masks are balanced, and the seed.
+        masks: (N, H, W) class ids of the training masks.
+        instances: (N, H, W), where they have instance maps.
+        info: their classes.
+        num_masks: how many are chosen.
+        folder: where `balance.json` is written.
+        draw: makes the new mask of a model; without it the training masks themselves are taken.
 
     Raises:
         DataError: a class is in no training mask, or fewer than two things can be even.
@@ -55,18 +71,45 @@ def balanced_plan(
     order = np.random.default_rng((config.seed, 0xBA1)).permutation(shown)  # decides among equals
     candidates = counts[order]
     plan = np.empty(num_masks, np.int64)
-    for place in range(num_masks):
+    places = range(num_masks)
+    for place in places if draw is None else track(places, "Balancing masks", total=num_masks, unit="masks"):
         after = total + candidates
-        shares = after / after.sum(axis=1, keepdims=True)
-        unevenness = ((shares - 1 / len(names)) ** 2).sum(axis=1)
-        now = (((total / total.sum()) - 1 / len(names)) ** 2).sum()
-        cost = (unevenness - now) / max(now, 1e-12) + REUSE * taken[order] * len(masks) / (1 + place)
-        best = int(np.argmin(cost))
+        unevenness, now = _unevenness(after), _unevenness(total)
+        gain_wanted = unevenness.min() + (1 - ENOUGH) * max(now - unevenness.min(), 0)
+        is_even = after.min(axis=1) >= (1 - config.balance_tolerance / 2) * after.max(axis=1)
+        fit = np.flatnonzero((unevenness <= gain_wanted) | is_even)
+        best = fit[np.lexsort((unevenness[fit], taken[order][fit]))[0]]
         plan[place] = order[best]
         taken[order[best]] += 1
-        total = after[best]
+        total = after[best] if draw is None else total + _counts_of_new(config, draw(place, int(plan[place])), info)
     _report(config, names, before, total, taken, folder)
     return plan
+
+
+def _unevenness(totals: Counts) -> Counts:
+    """How far shares (..., B) are from even: the sum of their squared differences to 1/B."""
+    shares = totals / totals.sum(axis=-1, keepdims=True)
+    squared: Counts = ((shares - 1 / totals.shape[-1]) ** 2).sum(axis=-1)
+    return squared
+
+
+def rare_classes(
+    config: SampleConfig, masks: MaskArray, instances: InstanceArray | None, info: DatasetInfo
+) -> set[int]:
+    """Foreground classes that have less than an even share in the training masks."""
+    counts, _ = counts_of(config, masks, instances, info)
+    total = counts.sum(axis=0)
+    foreground = info.classes[info.first_foreground :]
+    return {
+        entry.id for entry, count in zip(foreground, total[: len(foreground)], strict=True) if count < total.mean()
+    }
+
+
+def _counts_of_new(config: SampleConfig, drawn: DrawnMask, info: DatasetInfo) -> Counts:
+    instances = None if drawn.instances is None else drawn.instances[None]
+    counts, _ = counts_of(config, drawn.mask[None], instances, info)
+    own: Counts = counts[0]
+    return own
 
 
 def counts_of(
