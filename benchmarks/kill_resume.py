@@ -4,6 +4,8 @@ Every stage is killed with SIGKILL at random instants, a third of the time betwe
 is cut in half then. After each kill no file may stand half-written under its final name; in the end every file, the
 weights to the bit, must be that of the run that nobody disturbed.
     python benchmarks/kill_resume.py --kills 200
+    python benchmarks/kill_resume.py --kills 100 --signal SIGTERM --out benchmarks/results/signal_resume.json
+With another signal than SIGKILL each stage must leave with that signal's exit code, and how long it takes is told.
 A run that was ended goes on behind the last stage that it has finished.
 """
 
@@ -12,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -36,8 +39,13 @@ def finished_before(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     if not arguments.out.is_file():
         return {}
     before = json.loads(arguments.out.read_text("utf-8"))
-    same = (before.get("wanted"), before.get("seed")) == (arguments.kills, arguments.seed)
+    same = all(before.get(key) == value for key, value in question(arguments).items())
     return before["stages"] if same and not before["complete"] else {}
+
+
+def question(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a run that goes on must have in common with the one before."""
+    return {"signal": arguments.signal, "wanted": arguments.kills, "seed": arguments.seed}
 
 
 def write(arguments: argparse.Namespace, stages: dict[str, dict[str, Any]], num_stages: int) -> None:
@@ -45,8 +53,7 @@ def write(arguments: argparse.Namespace, stages: dict[str, dict[str, Any]], num_
     result = {
         "claim": "Killed at any moment and started again, every stage ends as if nobody had disturbed it.",
         "complete": len(stages) == num_stages,
-        "wanted": arguments.kills,
-        "seed": arguments.seed,
+        **question(arguments),
         "kills": sum(stage["kills"] for stage in stages.values()),
         "between_writing_and_renaming": sum(stage["between_writing_and_renaming"] for stage in stages.values()),
         "differences": sum(len(stage["differences"]) for stage in stages.values()),
@@ -60,6 +67,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--kills", type=int, default=200, help="of all stages together")
     options.add_argument("--stages", nargs="+", choices=tuple(STAGES), default=list(STAGES))
+    options.add_argument("--signal", choices=("SIGKILL", "SIGTERM", "SIGINT"), default="SIGKILL")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--out", type=Path, default=RESULTS / "kill_resume.json")
     arguments = options.parse_args()
@@ -73,9 +81,8 @@ def main() -> None:
         if name in weights and name not in stages:
             num_kills = round(arguments.kills * weights[name] / sum(weights.values()))
             (work / "run").mkdir()
-            result = kill_and_compare(
-                stage, given, work / "run", num_kills, random.Random(f"{arguments.seed} {name}")
-            )
+            rng = random.Random(f"{arguments.seed} {name}")
+            result = kill_and_compare(stage, given, work / "run", num_kills, rng, signal.Signals[arguments.signal])
             stages[name] = vars(result)
             write(arguments, stages, len(weights))
             if name not in KEPT_OUT:

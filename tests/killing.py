@@ -1,4 +1,4 @@
-"""Kill a stage at any moment, start it again, and compare with a run that nobody disturbed.
+"""Kill or interrupt a stage at any moment, start it again, and compare with a run that nobody disturbed.
 
 A run is a forked child of a process that has loaded everything, so that starting costs nothing. This process must
 never compute itself before it forks: the threads of PyTorch and polars do not survive that.
@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from safetensors import safe_open
 
 from isdm import files
 from isdm.files import ASIDE_MARK, LOCK_NAME
+from isdm.signals import StopRequestedError, stop_on_signals
 
 HOOKED_SHARE = 1 / 3
 """Kills between opening and renaming a file; the others come at any instant."""
@@ -49,10 +50,19 @@ class Killed:
 
     kills: int = 0
     between_writing_and_renaming: int = 0
-    differences: list[str] | None = None
+    slowest_leaving_seconds: float = 0.0
+    """From the signal to the end of the process."""
+    differences: list[str] = field(default_factory=list)
 
 
-def kill_and_compare(stage: Stage, given: Path, work: Path, num_kills: int, rng: random.Random) -> Killed:
+def kill_and_compare(
+    stage: Stage,
+    given: Path,
+    work: Path,
+    num_kills: int,
+    rng: random.Random,
+    by: signal.Signals = signal.SIGKILL,
+) -> Killed:
     """Kill a stage `num_kills` times, wherever it is, and let it end in between whenever it does.
 
     What it makes when nobody disturbs it is left in `work / "whole"`.
@@ -63,26 +73,29 @@ def kill_and_compare(stage: Stage, given: Path, work: Path, num_kills: int, rng:
         work: an empty folder.
         num_kills: how often.
         rng: chooses the instants.
+        by: the signal; another than SIGKILL comes at any instant, and the stage is to leave with its exit code.
     """
     at_work, whole = work / "at-work", work / "whole"
     shutil.copytree(given, at_work)
     seconds, renames = _undisturbed(stage, at_work)
     at_work.rename(whole)  # paths stand in the records, so all runs take place in one folder
-    result = Killed(differences=[])
-    assert result.differences is not None
+    result = Killed()
+    expected = -by if by is signal.SIGKILL else StopRequestedError(by).exit_code
     while result.kills < num_kills:
         shutil.copytree(given, at_work)
         for _ in range(4):
-            hooked = rng.random() < HOOKED_SHARE and renames > 0
+            hooked = by is signal.SIGKILL and rng.random() < HOOKED_SHARE and renames > 0
             at = rng.randrange(renames) if hooked else rng.uniform(0, seconds)
-            code = _run(stage, at_work, kill_before_rename=int(at) if hooked else None, after=None if hooked else at)
-            if code != -signal.SIGKILL:
+            after = None if hooked else (at, by)
+            code, leaving = _run(stage, at_work, kill_before_rename=int(at) if hooked else None, after=after)
+            if code != expected:
                 result.differences += [f"exit code {code}"] if code else []
                 break
             result.kills += 1
             result.between_writing_and_renaming += hooked
+            result.slowest_leaving_seconds = round(max(result.slowest_leaving_seconds, leaving), 2)
             result.differences += _in_child(partial(half_files, at_work))
-        code = _run(stage, at_work)
+        code, _ = _run(stage, at_work)
         result.differences += [f"exit code {code} at the end"] if code else []
         result.differences += _in_child(partial(differences, whole / stage.name, at_work / stage.name))
         shutil.rmtree(at_work)
@@ -91,7 +104,7 @@ def kill_and_compare(stage: Stage, given: Path, work: Path, num_kills: int, rng:
 
 def run_to_the_end(stage: Stage, folder: Path) -> None:
     """Run a stage that nobody disturbs."""
-    code = _run(stage, folder)
+    code, _ = _run(stage, folder)
     assert code == 0, f"{stage.name} ends with {code}; see {folder.parent / 'output.log'}"
 
 
@@ -99,7 +112,7 @@ def _undisturbed(stage: Stage, folder: Path) -> tuple[float, int]:
     """Run a stage to its end; gives its seconds and how many files it renames."""
     counter = folder / "renames"
     start = time.monotonic()
-    code = _run(stage, folder, count_renames=counter)
+    code, _ = _run(stage, folder, count_renames=counter)
     assert code == 0, f"{stage.name} ends with {code} when nobody disturbs it"
     seconds = time.monotonic() - start
     renames = counter.stat().st_size if counter.exists() else 0
@@ -111,30 +124,36 @@ def _run(
     stage: Stage,
     folder: Path,
     *,
-    after: float | None = None,
+    after: tuple[float, signal.Signals] | None = None,
     kill_before_rename: int | None = None,
     count_renames: Path | None = None,
-) -> int:
-    """Run a stage in a child, killed after some seconds or before a rename; gives its exit code, -9 if killed."""
+) -> tuple[int, float]:
+    """Run a stage in a child that gets a signal after some seconds, or is killed before a rename.
+
+    Returns:
+        Its exit code (-9 if killed), and the seconds from the signal to its end.
+    """
     child = os.fork()
     if child == 0:
         _prepare_child(folder)
         files.before_rename = _hook(kill_before_rename, count_renames)
         _leave(lambda: stage.run(folder))
-    deadline = None if after is None else time.monotonic() + after
+    start = time.monotonic()
+    sent = None
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
-        if deadline is not None and time.monotonic() >= deadline:
-            os.kill(child, signal.SIGKILL)
-            deadline = None
+            return os.waitstatus_to_exitcode(status), 0.0 if sent is None else time.monotonic() - sent
+        if after is not None and sent is None and time.monotonic() - start >= after[0]:
+            os.kill(child, after[1])
+            sent = time.monotonic()
         time.sleep(0.002)
 
 
 def _prepare_child(folder: Path) -> None:
     sys.stdout = sys.stderr = (folder.parent / "output.log").open("a", buffering=1)
     torch.set_num_threads(1)
+    stop_on_signals()  # as the command line does
 
 
 def _leave(work: Callable[[], object]) -> NoReturn:
@@ -142,6 +161,8 @@ def _leave(work: Callable[[], object]) -> NoReturn:
     try:
         work()
         code = 0
+    except StopRequestedError as stop:
+        code = stop.exit_code
     except BaseException:
         traceback.print_exc()
         code = 1
