@@ -7,6 +7,8 @@ is written before the next one begins. On a machine that others use too, compare
 peak of a process that imports by the command line.
     python benchmarks/data_import.py --pairs 10000
     taskset -c 1 python benchmarks/data_import.py --pairs 500      on one core
+    python benchmarks/data_import.py --memory-only 1000 10000 100000
+The last reads the peak memory alone, for pairs of 64x64 made 32x32, as their number grows.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from isdm.files import write_json
 from isdm.parallel import num_cores
 
 SIZE, SMALL = 512, 256
+SIZE_FOR_MEMORY, SMALL_FOR_MEMORY = 64, 32
 TELLING_ITS_PEAK = """
 import atexit, pathlib
 atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text()))
@@ -40,9 +43,9 @@ main()
 """
 
 
-def make_source(folder: Path, pairs: int) -> Path:
-    """Photograph-like JPEG images of 512x512 and masks of 0 and 255, once."""
-    source = folder / f"source-{pairs}"
+def make_source(folder: Path, pairs: int, size: int = SIZE) -> Path:
+    """Photograph-like JPEG images of size x size and masks of 0 and 255, once."""
+    source = folder / f"source-{pairs}-{size}"
     if (source / "complete").is_file():
         return source
     for kind in ("images", "masks"):
@@ -50,12 +53,12 @@ def make_source(folder: Path, pairs: int) -> Path:
     rng = np.random.default_rng(0)
     for index in range(pairs):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8))
-        picture = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(np.int16)
-        noisy = (picture + rng.integers(-6, 7, (SIZE, SIZE, 1))).clip(0, 255).astype(np.uint8)
+        picture = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC)).astype(np.int16)
+        noisy = (picture + rng.integers(-6, 7, (size, size, 1))).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(source / "images" / f"{index:05d}.jpg", quality=92)
-        mask = np.zeros((SIZE, SIZE), np.uint8)
-        top, left = rng.integers(0, SIZE - 60, 2)
-        mask[top : top + 60, left : left + 40] = 255
+        mask = np.zeros((size, size), np.uint8)
+        top, left = rng.integers(0, size * 7 // 8, 2)
+        mask[top : top + size // 8, left : left + size // 12] = 255
         Image.fromarray(mask).save(source / "masks" / f"{index:05d}.png")
     (source / "complete").touch()
     return source
@@ -85,15 +88,34 @@ def imported(source: Path, out: Path, *, near_duplicates: bool) -> None:
     import_dataset(build(DataConfig, options), out)
 
 
-def peak_memory_mb(source: Path, out: Path) -> float:
+def peak_memory_mb(source: Path, out: Path, size: int = SMALL) -> float:
     """Of `isdm data import` with the search for near-duplicates.
 
     The process tells it itself: to the system a child's peak begins with what its parent had when it made it.
     """
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-c", TELLING_ITS_PEAK, "data", "import", source, out, "--size", str(SMALL)]
+    command = [sys.executable, "-c", TELLING_ITS_PEAK, "data", "import", source, out, "--size", str(size)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return int(said.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def memory_by_number(work: Path, numbers: list[int], out: Path) -> None:
+    """Write the peak memory of an import, near-duplicates included, as the number of pairs grows."""
+    result: dict[str, Any] = {
+        "claim": "The memory of an import does not grow with the number of pairs.",
+        "pixels": [SIZE_FOR_MEMORY, SMALL_FOR_MEMORY],
+        "cores": num_cores(),
+        "by_pairs": {},
+        "machine": machine(),
+    }
+    for pairs in numbers:
+        source = make_source(work, pairs, SIZE_FOR_MEMORY)
+        start = time.monotonic()
+        peak = peak_memory_mb(source, work / "out", SMALL_FOR_MEMORY)
+        result["by_pairs"][str(pairs)] = {"peak_mb": round(peak, 1), "seconds": round(time.monotonic() - start, 1)}
+        write_json(out, result)
+        print(pairs, result["by_pairs"][str(pairs)], flush=True)
+        shutil.rmtree(work / "out")
 
 
 def main() -> None:
@@ -101,8 +123,13 @@ def main() -> None:
     options.add_argument("--pairs", type=int, default=2000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--work", type=Path, default=Path("runs/data_import"))
-    options.add_argument("--out", type=Path, default=RESULTS / "data_import.json")
+    options.add_argument("--memory-only", type=int, nargs="+", metavar="PAIRS")
+    options.add_argument("--out", type=Path)
     arguments = options.parse_args()
+    if arguments.memory_only:
+        out = arguments.out or RESULTS / "data_import_memory.json"
+        memory_by_number(arguments.work, arguments.memory_only, out)
+        return
     source = make_source(arguments.work, arguments.pairs)
     place = arguments.work / "out"
     of_masks = {"compress_level": COMPRESSION}
@@ -142,7 +169,7 @@ def main() -> None:
     result["bare_over_import"] = {
         bare: claim(1 / ratio["import"], 1 / 1.3) for bare, ratio in result["ratio"].items()
     }
-    write_json(arguments.out, result)
+    write_json(arguments.out or RESULTS / "data_import.json", result)
     for bare, ratios in result["ratio"].items():
         for name, ratio in ratios.items():
             in_cpu_seconds = result["ratio_of_cpu_seconds"][bare][name]
