@@ -43,7 +43,7 @@ _COLUMNS_AT_ONCE = 4096
 _CHANGED_AT_ONCE = 128
 _PICTURES_AT_ONCE = 64
 
-Indices = NDArray[np.int64]
+Indices = NDArray[np.integer]
 Thumbnails = NDArray[np.uint8] | RowsOnDisk
 Rows = NDArray[np.floating] | RowsOnDisk
 """Of thumbnails too; on disk where they are many."""
@@ -171,18 +171,25 @@ def _candidates(thumbnails: Thumbnails) -> tuple[Indices, Indices]:
     """Pairs (first < second) of near neighbours by either coarse descriptor, each pair once, sorted."""
     count = len(thumbnails)
     wanted = min(NEIGHBOURS, count - 1)
-    keys: list[Indices] = []
-    for side, sigma in _COARSE_PX:
+    keys: Indices = np.empty((len(_COARSE_PX), count, wanted), np.int64)  # first * count + second
+    for place, (side, sigma) in enumerate(_COARSE_PX):
         coarse = _each(thumbnails, partial(_coarse, side=side, sigma=sigma))
         starts = range(0, count, _ROWS_AT_ONCE)
         nearest = in_threads(partial(_nearest, coarse, wanted), starts)
         nearest = track(nearest, "Sorting pictures", total=len(starts), unit="parts")
         for start, found in zip(starts, nearest, strict=True):
-            rows = np.repeat(np.arange(start, start + len(found)), wanted)
-            pairs = np.sort(np.stack([rows, found.ravel()]), axis=0)
-            keys.append(pairs[0] * count + pairs[1])
-    key = np.unique(np.concatenate(keys))
-    return key // count, key % count
+            own = np.arange(start, start + len(found))[:, None]
+            keys[place, start : start + len(found)] = np.minimum(own, found) * count + np.maximum(own, found)
+    key = _distinct(keys.reshape(-1))
+    return (key // count).astype(np.int32), (key % count).astype(np.int32)
+
+
+def _distinct(keys: Indices) -> Indices:
+    """Each value once, in order, as `np.unique` gives them; sorts `keys` in place, for they may be many."""
+    keys.sort()
+    is_new = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=is_new[1:])
+    return keys[is_new]
 
 
 def _nearest(coarse: Rows, wanted: int, start: int) -> Indices:
