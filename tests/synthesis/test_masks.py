@@ -289,7 +289,8 @@ def test_classes_become_even(by: str, tmp_path: Path) -> None:
     record = (tmp_path / FILE_NAME).read_text()
     assert '"met": true' in record
     taken = np.bincount(plan, minlength=10)
-    assert taken[[6, 7]].min() > 20  # both rare masks take their turns
+    assert taken[[6, 7]].min() > 40
+    assert abs(taken[6] - taken[7]) <= 2, "both rare masks take their turns"
     assert taken[[8, 9]].max() == 0  # nothing to balance with
 
 

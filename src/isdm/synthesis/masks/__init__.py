@@ -11,7 +11,7 @@ from isdm.data.dataset import DatasetInfo
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
 from isdm.synthesis.masks.augmented import augmented
-from isdm.synthesis.masks.balance import Draw, balanced_plan, rare_classes
+from isdm.synthesis.masks.balance import Draw, balanced_plan
 from isdm.synthesis.masks.drawn import DrawnMask
 from isdm.synthesis.masks.generated import generated
 from isdm.synthesis.masks.layout import Layout
@@ -69,10 +69,7 @@ def _drawing(config: SampleConfig, training: TrainingMasks) -> Draw:
         return lambda _, source: DrawnMask(masks[source], None if instances is None else instances[source], (source,))
     layout = Layout.of(masks, instances, training.info)
     if config.masks == "augmented":
-        addable = None if config.balance == "none" else rare_classes(config, masks, instances, training.info)
-        return lambda index, source: augmented(
-            layout, source, np.random.default_rng((config.seed, 0xA06, index)), addable
-        )
+        return lambda index, source: augmented(layout, source, np.random.default_rng((config.seed, 0xA06, index)))
     layout.require_objects(training.info)
     return lambda index, source: generated(layout, source, np.random.default_rng((config.seed, 0x6E4, index)))
 

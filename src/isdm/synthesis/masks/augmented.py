@@ -1,6 +1,5 @@
 """Training masks moved about: objects shifted and added from other masks, then the whole flipped, turned and bent."""
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -27,21 +26,13 @@ ATTEMPTS = 30
 Coordinates = NDArray[np.float32]
 
 
-def augmented(
-    layout: Layout, source: int, rng: np.random.Generator, addable: Collection[int] | None = None
-) -> DrawnMask:
+def augmented(layout: Layout, source: int, rng: np.random.Generator) -> DrawnMask:
     """Make a mask from the training mask `source`.
 
     An object is moved to another place where it belongs (half of the time), objects of another training mask are
     added (two times in five), and the whole is flipped, turned by up to 15 degrees, scaled by 0.85 to 1.15, shifted
     by up to 8 % and bent, so that no class is lost and nothing cut that lay whole in the picture. A full scene
     without a background class is mirrored, and a window of it enlarged by up to 1.15.
-
-    Args:
-        layout: the training masks and their objects.
-        source: number of the training mask.
-        rng: chooses everything.
-        addable: class ids whose objects may be added; all without it.
     """
     mask = layout.masks[source].copy()
     instances = None if layout.instances is None else layout.instances[source].copy()
@@ -50,7 +41,7 @@ def augmented(
         if rng.random() < MOVES:
             _move_one(layout, layout.objects(source), mask, instances, rng)
         donor = int(rng.integers(len(layout.masks)))
-        if rng.random() < ADDS and donor != source and _add_from(layout, donor, addable, mask, instances, rng):
+        if rng.random() < ADDS and donor != source and _add_from(layout, donor, mask, instances, rng):
             sources.append(donor)
     if not layout.has_background:
         coordinates = zoomed_coordinates((mask.shape[0], mask.shape[1]), rng)
@@ -160,18 +151,12 @@ def _move_one(
 
 
 def _add_from(
-    layout: Layout,
-    donor: int,
-    addable: Collection[int] | None,
-    mask: MaskArray,
-    instances: InstanceArray | None,
-    rng: np.random.Generator,
+    layout: Layout, donor: int, mask: MaskArray, instances: InstanceArray | None, rng: np.random.Generator
 ) -> bool:
     """Add one object of the training mask `donor` where it belongs; gives whether a place was found."""
     found = [thing for thing in whole(layout.objects(donor)) if thing.class_id in layout.hosts]
     carriers = set(layout.hosts.values())
     found = [thing for thing in found if thing.class_id not in carriers]
-    found = [thing for thing in found if addable is None or thing.class_id in addable]
     if not found:
         return False
     thing = found[rng.integers(len(found))]

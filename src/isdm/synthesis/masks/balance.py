@@ -93,18 +93,6 @@ def _unevenness(totals: Counts) -> Counts:
     return squared
 
 
-def rare_classes(
-    config: SampleConfig, masks: MaskArray, instances: InstanceArray | None, info: DatasetInfo
-) -> set[int]:
-    """Foreground classes that have less than an even share in the training masks."""
-    counts, _ = counts_of(config, masks, instances, info)
-    total = counts.sum(axis=0)
-    foreground = info.classes[info.first_foreground :]
-    return {
-        entry.id for entry, count in zip(foreground, total[: len(foreground)], strict=True) if count < total.mean()
-    }
-
-
 def _counts_of_new(config: SampleConfig, drawn: DrawnMask, info: DatasetInfo) -> Counts:
     instances = None if drawn.instances is None else drawn.instances[None]
     counts, _ = counts_of(config, drawn.mask[None], instances, info)
