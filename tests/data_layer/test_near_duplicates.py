@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from isdm.data.near_duplicates import LARGEST_GROUP, Match, find_near_duplicates, find_same, joined_groups
+from isdm.data.near_duplicates import LARGEST_GROUP, Match, _distinct, find_near_duplicates, find_same, joined_groups
 from isdm.data.similarity import SIDE_PX, prepared_windows, similarities, thumbnail, without_light
 from isdm.memory import RowsOnDisk
 
@@ -157,3 +157,9 @@ def test_thumbnails_of_16_bits_and_of_colour_are_grey_of_8_bits() -> None:
     assert np.abs(thumbnail(wide).astype(int) * grey.max() // 255 - thumbnail(grey)).max() <= 2
     colour = np.asarray(Image.fromarray(grey[:, :, 0]).convert("RGB"))
     assert (thumbnail(colour) == thumbnail(grey)).all()
+
+
+def test_each_match_is_told_once() -> None:
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 500, 3000)
+    np.testing.assert_array_equal(_distinct(keys.copy()), np.unique(keys))
