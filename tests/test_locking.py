@@ -172,4 +172,5 @@ def test_of_many_that_start_at_once_one_holds_the_folder(tmp_path: Path) -> None
         for process in processes:
             process.join(30)
         assert sorted(process.exitcode or 0 for process in processes) == [0, 1, 1, 1, 1, 1]
-        assert not (tmp_path / "out").exists()
+        left = tmp_path / "out"  # stays where one that was refused had made it
+        assert not left.exists() or not any(left.iterdir())

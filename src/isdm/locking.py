@@ -53,7 +53,7 @@ def one_at_a_time(stage: Callable[Options, Result]) -> Callable[Options, Result]
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made if need be; what was made and is empty in the end is removed again.
+    """Hold `folder`, made if need be; what this process made and is empty in the end is removed again.
 
     What is no folder is left to the stage, which refuses it. Processes that `torchrun` started besides the first
     share its lock, and so does a stage within another of the same folder.

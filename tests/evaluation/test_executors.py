@@ -38,7 +38,9 @@ NUM_CELLS = 6
 def study(fruit: SegmentationDataset, out: Path, execution: Execution | None = None) -> dict[str, Any]:
     """Counts of every cell of a study."""
     evaluate(build(EvaluateConfig, GRID), fruit, {}, out, execution=execution)
-    cells = {path.relative_to(out).as_posix(): json.loads(path.read_text()) for path in out.glob("cells/*/*.json")}
+    cells = {
+        path.relative_to(out).as_posix(): json.loads(path.read_text()) for path in out.glob("cells/*/[!.]*.json")
+    }
     assert len(cells) == NUM_CELLS
     return {name: cell["counts"] for name, cell in cells.items()}
 
@@ -55,7 +57,7 @@ def test_processes_train_the_same_cells_though_one_is_killed(
     killed: list[int] = []
 
     def kill_one() -> None:
-        while not list((tmp_path / "study").glob("cells/*/*.json")):
+        while not list((tmp_path / "study").glob("cells/*/[!.]*.json")):
             time.sleep(0.01)
         victim = multiprocessing.active_children()[0].pid
         assert victim is not None
