@@ -63,6 +63,9 @@ def fuzz_one(name: str, corpus: Path, seconds: int) -> None:
             target.read(place)
         except IsdmError:
             pass
+        except BaseException:  # libFuzzer ends the process at once
+            (corpus.parent / f"found-{path.name}").write_bytes(data[1:])
+            raise
         finally:
             sys.stderr.close()
             sys.stderr = quiet

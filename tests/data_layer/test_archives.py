@@ -89,3 +89,13 @@ def test_a_file_that_is_no_archive_and_a_damaged_one_are_named(fruit_source: Pat
     archive.write_bytes(content)
     with pytest.raises(DataError, match=r"fruit\.zip is damaged"):
         import_dataset(build(DataConfig, {"source": archive}), tmp_path / "out")
+
+
+def test_a_name_that_is_no_text_is_damage(fruit_source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "fruit.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("images/ä.png", b"")
+    content = archive.read_bytes()
+    archive.write_bytes(content.replace("ä".encode(), b"\xed\xed"))  # still marked as UTF-8
+    with pytest.raises(DataError, match="damaged"):
+        import_dataset(build(DataConfig, {"source": archive}), tmp_path / "unpacked")

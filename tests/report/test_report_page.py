@@ -1,8 +1,10 @@
 """The page of a small study: what it says, what it leaves out and what it never lets through."""
 
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -45,6 +47,16 @@ def test_all_files_are_there_and_no_leftovers(study: Path) -> None:
     found = {str(path.relative_to(study / "report")) for path in (study / "report").rglob("*") if path.is_file()}
     figures = {f"figures/{name}{end}" for name in ("scaling", "gains", "class-pixels") for end in (".png", ".pdf")}
     assert found == {"index.html", *TABLES} | figures
+
+
+def test_what_a_killed_report_left_goes(
+    study: Path, tmp_path: Path, aside_of_dead_process: Callable[[Path], Path]
+) -> None:
+    again = Path(shutil.copytree(study, tmp_path / "study"))
+    left = aside_of_dead_process(again / "report" / "tables" / "table.csv")
+    left.write_text("half")
+    report(again)
+    assert not left.exists()
 
 
 def test_tables_hold_the_numbers(study: Path) -> None:

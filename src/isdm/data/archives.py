@@ -3,6 +3,7 @@
 import errno
 import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,6 +18,11 @@ LARGEST_RATIO = 200
 """Unpacked over packed size that images and masks never reach; above it an archive is taken for a bomb."""
 HARMLESS_BYTES = 2**30
 """Archives that unpack to less are never refused as bombs."""
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
+    *(ValueError, OverflowError, struct.error),  # names that are no text, numbers that are too large or cut off
+)
+"""What the unpackers of the standard library raise for an archive that is not whole."""
 
 
 def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path | None]:
@@ -42,7 +48,7 @@ def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path
             raise DataError(f"{source} is a file but no zip or tar archive; give a folder or such an archive.")
     except tarfile.FilterError as error:  # links, devices
         raise DataError(f"{source} must not be unpacked ({error}); pack it again without that.") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except DAMAGED as error:
         raise DataError(f"{source} is damaged ({error}); fetch or pack it again.") from None
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise DataError(f"{source} has {error.filename} as a file and as a folder; pack it again.") from None

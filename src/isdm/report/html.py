@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 from matplotlib.figure import Figure
 
-from isdm.files import read_json, write_text
+from isdm.files import read_json, remove_abandoned, write_text
 from isdm.report.agreement import agreement, percent
 from isdm.report.audit_text import copying_verdict, fidelity_rows
 from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, comparison_table, read_counts
@@ -75,6 +75,7 @@ def report(
     summary = summary_table(results, facts["config"].get("baseline") or "plain")
     comparisons = comparison_table(read_counts(study), summary, facts["primary_row"])
     folder = study / "report"
+    remove_abandoned(folder)
     downloads = {
         "results.csv": _csv(results),
         "table.csv": _csv(gains(summary)),
