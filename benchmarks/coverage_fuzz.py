@@ -3,6 +3,7 @@
     pip install atheris
     python benchmarks/coverage_fuzz.py --seconds 60                       every reader for a minute
     python benchmarks/coverage_fuzz.py --only COCO --seconds 600 --keep corpus
+With --only the other readers' figures in the result file stay.
 
 An input is one file of a small valid tree (`tests/fuzz_targets.py`): its first byte says which, the rest is the
 content. Half the changes are libFuzzer's own, half those of `tests/fuzz_mutations.py`, which know the formats. A
@@ -130,6 +131,8 @@ def main() -> None:
 
     keep = arguments.keep or Path(tempfile.mkdtemp(prefix="coverage-fuzz-"))
     by_target: dict[str, dict[str, Any]] = {}
+    if arguments.only and arguments.out.is_file():
+        by_target = json.loads(arguments.out.read_text("utf-8"))["by_target"]
     for name in arguments.only or TARGETS:
         by_target[name] = run_target(name, arguments.seconds, keep)
         print(f"{name}: {by_target[name]}", flush=True)
