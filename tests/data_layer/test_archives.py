@@ -91,11 +91,11 @@ def test_a_file_that_is_no_archive_and_a_damaged_one_are_named(fruit_source: Pat
         import_dataset(build(DataConfig, {"source": archive}), tmp_path / "out")
 
 
-def test_a_name_that_is_no_text_is_damage(fruit_source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [b"images/\xed\xed.png", b"\0mages/\xc3\xa4.png"])
+def test_a_name_that_is_no_text_or_none_at_all_is_damage(tmp_path: Path, name: bytes) -> None:
     archive = tmp_path / "fruit.zip"
     with zipfile.ZipFile(archive, "w") as made:
         made.writestr("images/ä.png", b"")
-    content = archive.read_bytes()
-    archive.write_bytes(content.replace("ä".encode(), b"\xed\xed"))  # still marked as UTF-8
+    archive.write_bytes(archive.read_bytes().replace("images/ä.png".encode(), name))  # still marked as UTF-8
     with pytest.raises(DataError, match="damaged"):
         import_dataset(build(DataConfig, {"source": archive}), tmp_path / "unpacked")

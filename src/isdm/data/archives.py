@@ -21,6 +21,7 @@ HARMLESS_BYTES = 2**30
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
     *(ValueError, OverflowError, struct.error),  # names that are no text, numbers that are too large or cut off
+    IndexError,  # a member without a name
 )
 """What the unpackers of the standard library raise for an archive that is not whole."""
 
