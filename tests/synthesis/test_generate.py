@@ -94,8 +94,12 @@ def test_finished_set_is_left_alone_and_other_options_refused(
 ) -> None:
     sample(config(num_samples=2), model, fruit, tmp_path / "synthetic")
     before = contents(tmp_path / "synthetic")
+    left = tmp_path / "synthetic" / "train" / "metadata.parts"  # as if it had been ended right behind its last file
+    left.mkdir()
+    (left / "0.jsonl").write_text('{"sample_index": 0}\n')
     sample(config(num_samples=2), model, fruit, tmp_path / "synthetic")
     assert contents(tmp_path / "synthetic") == before
+    assert not left.exists()
     with pytest.raises(OutputError, match="guidance"):
         sample(config(num_samples=2, guidance=3.0), model, fruit, tmp_path / "synthetic")
 

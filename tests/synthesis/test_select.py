@@ -242,7 +242,9 @@ def test_wrong_masks_are_dropped_or_repaired(
     assert not (chosen.folder / "judges").exists()
     summary = json.loads((chosen.folder / "select.json").read_text())
     assert summary["num_kept"] == len(chosen.pairs("train"))
+    (chosen.folder / "judges").mkdir()  # as if it had been ended right behind its last file
     assert select(options, painted, many_fruit, tmp_path / "selected").info.split == {"train": summary["num_kept"]}
+    assert not (chosen.folder / "judges").exists()
 
     flagged = [pair for pair in chosen.pairs("train") if pair.metadata.get("repaired")]
     assert flagged

@@ -54,6 +54,7 @@ def sample(
         inputs["photographs"] = sha256_of_json([[path.name, path.stat().st_size] for path in photographs])
     if provenance.begin(out, "sample", config, inputs, may_change=MAY_CHANGE) == "finished":
         say(f"{out} already holds its {config.num_samples} pairs.")
+        Parts(out / "train").remove()  # of a run that was ended right behind its last file
         return SegmentationDataset(out)
     warn_of_useless_guidance(pipeline.info, config.guidance)
     if photographs:

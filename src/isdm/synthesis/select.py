@@ -67,6 +67,7 @@ def select(
     inputs = {"synthetic": synthetic.judged_fingerprint("train"), "train split": dataset.fingerprint("train")}
     if provenance.begin(out, "select", config, inputs, may_change={"device"}) == "finished":
         say(f"{out} is already selected.")
+        shutil.rmtree(out / JUDGES, ignore_errors=True)  # of a run that was ended right behind its last file
         return SegmentationDataset(out)
     watch = provenance.Stopwatch()
     real_pairs = dataset.require("train")
