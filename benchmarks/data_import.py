@@ -12,6 +12,7 @@ The last reads the peak memory alone, for pairs of 64x64 made 32x32, as their nu
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -88,33 +89,35 @@ def imported(source: Path, out: Path, *, near_duplicates: bool) -> None:
     import_dataset(build(DataConfig, options), out)
 
 
-def peak_memory_mb(source: Path, out: Path, size: int = SMALL) -> float:
-    """Of `isdm data import` with the search for near-duplicates.
+def peak_memory_mb(source: Path, out: Path, size: int = SMALL, *options: str) -> float:
+    """Of `isdm data import`, with the search for near-duplicates unless the options switch it off.
 
     The process tells it itself: to the system a child's peak begins with what its parent had when it made it.
     """
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-c", TELLING_ITS_PEAK, "data", "import", source, out, "--size", str(size)]
+    command = [sys.executable, "-c", TELLING_ITS_PEAK, "data", "import", source, out, "--size", str(size), *options]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return int(said.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def memory_by_number(work: Path, numbers: list[int], out: Path) -> None:
-    """Write the peak memory of an import, near-duplicates included, as the number of pairs grows."""
+def memory_by_number(work: Path, numbers: list[int], out: Path, *options: str) -> None:
+    """Write the peak memory of an import as the number of pairs grows, beside what was written for other options."""
     result: dict[str, Any] = {
         "claim": "The memory of an import does not grow with the number of pairs.",
         "pixels": [SIZE_FOR_MEMORY, SMALL_FOR_MEMORY],
         "cores": num_cores(),
-        "by_pairs": {},
+        "runs": json.loads(out.read_text("utf-8"))["runs"] if out.is_file() else [],
         "machine": machine(),
     }
     for pairs in numbers:
         source = make_source(work, pairs, SIZE_FOR_MEMORY)
         start = time.monotonic()
-        peak = peak_memory_mb(source, work / "out", SMALL_FOR_MEMORY)
-        result["by_pairs"][str(pairs)] = {"peak_mb": round(peak, 1), "seconds": round(time.monotonic() - start, 1)}
+        peak = peak_memory_mb(source, work / "out", SMALL_FOR_MEMORY, *options)
+        seconds = round(time.monotonic() - start, 1)
+        run = {"pairs": pairs, "options": list(options), "peak_mb": round(peak, 1), "seconds": seconds}
+        result["runs"].append(run)
         write_json(out, result)
-        print(pairs, result["by_pairs"][str(pairs)], flush=True)
+        print(run, flush=True)
         shutil.rmtree(work / "out")
 
 
@@ -124,11 +127,13 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--work", type=Path, default=Path("runs/data_import"))
     options.add_argument("--memory-only", type=int, nargs="+", metavar="PAIRS")
+    options.add_argument("--no-near-duplicates", action="store_true", help="with --memory-only")
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
     if arguments.memory_only:
         out = arguments.out or RESULTS / "data_import_memory.json"
-        memory_by_number(arguments.work, arguments.memory_only, out)
+        more = ["--no-near-duplicates"] if arguments.no_near_duplicates else []
+        memory_by_number(arguments.work, arguments.memory_only, out, *more)
         return
     source = make_source(arguments.work, arguments.pairs)
     place = arguments.work / "out"
