@@ -41,7 +41,17 @@ ALWAYS: dict[str, list[str]] = {
         "segmenter",
     ],
     "audit": [*SEGMENTER, "--extractor", "segmenter", "--set", "resamples=20"],
-    "evaluate": ["--repeats", "1", "--architectures", "fpn", "--set", "primary.synthetic=4", *SEGMENTER],
+    "evaluate": [
+        "--repeats",
+        "1",
+        "--synthetic-counts",
+        "0,4",
+        "--architectures",
+        "fpn",
+        "--set",
+        "primary.synthetic=4",
+        *SEGMENTER,
+    ],
     "tune": ["--set", "repeats=1", "--architectures", "fpn", "--synthetic-counts", "4", *SEGMENTER],
 }
 

@@ -1,11 +1,13 @@
 """The commands of the pages that take folders for granted, run for real in a place where all of these lie.
 
-Left out is what needs several processes or a cluster; `tests/training/test_workers.py` and
-`tests/synthesis/test_cluster.py` run those.
+Left out is what names other machines; `tests/synthesis/test_cluster.py` joins a cluster by its address.
 """
 
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from isdm.data.builtin import generate_fruit_views
 from saved_images import save_image
 
 ELSEWHERE = frozenset({"--ray", "torchrun", "srun", "studio"})
+NO_SUCH_MACHINE = frozenset({"srun", "torchrun", "10.0.0.1:6379"})
 MADE_BEFORE = (
     "isdm data import photos data --group-by '^(part\\d+)' --defect-free good --size 32",
     "isdm train data --out model --steps 2 --set drop_rate=0.2",
@@ -94,6 +97,28 @@ def test_every_command_of_the_page_runs(here: Path, page: str, least: int) -> No
     for name in written:
         shutil.rmtree(here / name, ignore_errors=True)
     assert walk(DOCS / f"{page}.md", but=ELSEWHERE) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_clusters_page_runs_on_this_machine(here: Path) -> None:
+    """Its `--ray auto`, and its `torchrun` with two processes; what names other machines needs those."""
+    pytest.importorskip("ray")
+    (here / "first").mkdir()
+    (here / "model").rename(here / "first" / "model")
+    lines = [line for _, line in steps_of(DOCS / "cluster.md") if line.startswith("torchrun")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for line in lines:
+        words = shlex.split(line)
+        words[words.index("--nproc_per_node") + 1] = "2"
+        place = words.index("isdm") + 1
+        command = [sys.executable, "-m", "torch.distributed.run", *words[1:place], *smaller(words[place:])]
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+        shutil.rmtree(here / "model")
+    assert len(lines) == 2
+    shutil.rmtree(here / "synthetic")
+    (here / "first" / "model").rename(here / "model")
+    assert walk(DOCS / "cluster.md", but=NO_SUCH_MACHINE) == 2
 
 
 def results(page: Path) -> set[str]:
