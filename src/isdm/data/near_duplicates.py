@@ -8,13 +8,13 @@ themselves: unrelated pictures, drawn at random, tell how alike pictures of this
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from isdm.data.similarity import SIDE_PX, Floats, prepared_windows, similarities, without_light
+from isdm.data.similarity import SIDE_PX, Floats, packed, prepared_windows, similarities, unpacked, without_light
 from isdm.memory import RowsOnDisk
 from isdm.parallel import in_threads, without_blas_threads
 from isdm.progress import track
@@ -45,8 +45,9 @@ _PICTURES_AT_ONCE = 64
 
 Indices = NDArray[np.integer]
 Thumbnails = NDArray[np.uint8] | RowsOnDisk
-Rows = NDArray[np.floating] | RowsOnDisk
-"""Of thumbnails too; on disk where they are many."""
+Numbers = NDArray[np.floating] | NDArray[np.integer]
+Rows = NDArray[Any] | RowsOnDisk
+"""Made of thumbnails; on disk where they are many."""
 
 
 class Match(NamedTuple):
@@ -148,12 +149,12 @@ def _common_part(thumbnails: Thumbnails) -> Floats | None:
 
 
 def _without_light(thumbnails: Thumbnails) -> Rows:
-    """All pictures (N, S, S) of `without_light` in half precision."""
+    """All pictures (N, S, S) of `without_light`, packed."""
     common = _common_part(thumbnails)
-    return _each(thumbnails, lambda part: without_light(part, common).astype(np.float16))
+    return _each(thumbnails, lambda part: packed(without_light(part, common)))
 
 
-def _each(thumbnails: Thumbnails, change: Callable[[NDArray[np.uint8]], NDArray[np.floating]]) -> Rows:
+def _each(thumbnails: Thumbnails, change: Callable[[NDArray[np.uint8]], Numbers]) -> Rows:
     """Rows that `change` makes of thumbnails, some at a time on all cores; on disk where they are many."""
     parts = [slice(start, start + _CHANGED_AT_ONCE) for start in range(0, len(thumbnails), _CHANGED_AT_ONCE)]
     changed = in_threads(lambda part: change(thumbnails[part]), parts)
@@ -239,8 +240,8 @@ def _compared(pictures: Rows, firsts: Indices, seconds: Indices, title: str) -> 
     """Similarities (P,) of pairs sorted by their first picture."""
 
     def of_one(part: slice) -> tuple[slice, Floats]:
-        (first,) = pictures[firsts[part.start : part.start + 1]]
-        return part, similarities(prepared_windows(first), pictures[seconds[part]])
+        (first,) = unpacked(pictures[firsts[part.start : part.start + 1]])
+        return part, similarities(prepared_windows(first), unpacked(pictures[seconds[part]]))
 
     values = np.zeros(len(firsts), np.float32)
     parts = list(_runs(firsts))
