@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from numpy.typing import NDArray
 
 from isdm.config import NoiseScheduleName, Prediction
-from isdm.data.dataset import KINDS, SegmentationClass, read_classes
+from isdm.data.dataset import DATASET_FILE, KINDS, SegmentationClass, read_classes
 from isdm.diffusion.schedule import named_betas
 from isdm.errors import ModelError
 from isdm.files import write_json
@@ -85,7 +85,7 @@ class ModelInfo:
 
 def _remedy(folder: Path) -> str:
     """What to do about a folder that was given as a model."""
-    if (folder / "dataset.json").is_file():
+    if (folder / DATASET_FILE).is_file():
         return f"it is a dataset: make a model of it with `isdm train {folder} --out MODEL`"
     inner = sorted(path.parent for path in folder.glob("*/isdm.json"))
     if inner:

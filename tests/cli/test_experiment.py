@@ -13,11 +13,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from isdm.cli.app import app
 from isdm.cli.experiment import candidates, read_experiment, run_experiment
 from isdm.config import ExperimentConfig
 from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
-from isdm.errors import ConfigError
+from isdm.errors import ConfigError, OutputError, UsageError
 
 ISDM = Path(sys.executable).parent / "isdm"
 KILLED_WHEN_THERE_ARE = ("model/training/*", "synthetic/train/images/*.png")
@@ -205,6 +206,62 @@ def test_a_cross_validation_tests_every_picture_once(experiment: Path, tmp_path:
     assert "named before any test score was read" in text
     again = run_experiment(build_experiment(experiment, values), tmp_path / "run")
     assert again == page
+
+
+@pytest.mark.slow
+def test_folds_run_apart_and_come_home(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    values["folds"] = 2
+    values["train"]["steps"], values["finetune"]["steps"] = 4, 2
+    values["evaluate"] |= {"repeats": 2}
+    del values["audit"]
+    experiment.write_text(yaml.safe_dump(values))
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "run"
+    fold("0", experiment, elsewhere)
+    assert f"Fold 0 is finished; in {elsewhere} that are 1 of 2." in capsys.readouterr().out
+    assert not (elsewhere / "fold-1").exists()
+    for name in ("experiment.yaml", "study"):
+        target = out / "fold-0" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / "fold-0" / name).rename(target)
+    values["data"]["source"] = str(tmp_path / "source")  # where the data lie is a machine's own affair
+    config = build_experiment(experiment, values)
+    before = (out / "fold-0" / "study" / "provenance.json").read_bytes()
+    fold("1", experiment, out)
+    assert f"isdm run {experiment} --out {out} pools them." in capsys.readouterr().out
+    page = run_experiment(config, out)
+    assert not (out / "fold-0" / "model").exists(), "what came from elsewhere is taken as it is"
+    assert (out / "fold-0" / "study" / "provenance.json").read_bytes() == before
+    counts = pl.read_parquet(out / "study" / "counts.parquet")
+    assert counts["group"].n_unique() == 8
+    assert "1 folds" in page.read_text("utf-8"), "only one fold tells what its stages took"
+    values["train"]["steps"] = 5
+    with pytest.raises(OutputError, match=r"fold-0 comes from another experiment .*remove it"):
+        run_experiment(build_experiment(experiment, values), out)
+
+
+def fold(number: str, experiment: Path, out: Path) -> None:
+    app(["run", str(experiment), "--out", str(out), "--fold", number], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("folds", "number", "message"),
+    [
+        (None, "0", "needs folds in the experiment file"),
+        (2, "2", "must be from 0 to 1"),
+        (2, "-1", "must be from 0 to 1"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_fold_that_is_not_there(
+    experiment: Path, tmp_path: Path, folds: int | None, number: str, message: str, more: tuple[str, ...]
+) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    experiment.write_text(yaml.safe_dump(values | ({} if folds is None else {"folds": folds})))
+    command = ["run", str(experiment), "--out", str(tmp_path / "run"), "--fold", number, *more]
+    with pytest.raises(UsageError, match=message):
+        app(command, standalone_mode=False)
+    assert not (tmp_path / "run").exists()
 
 
 def build_experiment(path: Path, values: dict[str, Any]) -> ExperimentConfig:

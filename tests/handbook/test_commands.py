@@ -48,6 +48,7 @@ WORK = (
     "isdm.evaluation.tuning.tune",
     "isdm.report.report",
     "isdm.cli.run._run",
+    "isdm.cli.run._run_fold",
     "isdm.cli.cost.print_plan",
     "isdm.studio.bench.open_bench",
     "isdm.studio.serve",
@@ -93,6 +94,7 @@ def understood(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[lis
     for example in (ROOT / "examples").glob("*.yaml"):
         (tmp_path / example.name).write_text(example.read_text("utf-8"))
     (tmp_path / "experiment.yaml").write_text("data: {source: photos}\n")
+    (tmp_path / "folds.yaml").write_text("folds: 2\ndata: {source: photos}\n")
     monkeypatch.chdir(tmp_path)
 
     def run(arguments: list[str]) -> None:

@@ -60,6 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             save_image(place / "photos" / "masks" / name, view.mask)
     (place / "experiment.yaml").write_text(EXPERIMENT)
     (place / "own-images.yaml").write_text(EXPERIMENT)
+    (place / "folds.yaml").write_text(f"folds: 2\n{EXPERIMENT}")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for line in MADE_BEFORE:
@@ -84,7 +85,7 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("how-many", 3),
         ("own-data", 5),
         ("recipes", 4),
-        ("study", 4),
+        ("study", 5),
         ("synthesis", 3),
     ],
 )

@@ -16,7 +16,8 @@ import torch
 from rich.table import Table
 
 from isdm import provenance
-from isdm.cli.experiment import candidates, fold_of
+from isdm.cli.experiment import candidates
+from isdm.cli.folds import finished_folds, fold_of, folder_of
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
 from isdm.data.archives import opened_source
 from isdm.data.dataset import SegmentationDataset
@@ -47,13 +48,21 @@ class Shape:
     num_train_images: int
 
 
-def print_plan(config: ExperimentConfig, out: Path) -> None:
-    """Print every stage with its state and estimated time, and every cell of the study; write nothing."""
+def print_plan(config: ExperimentConfig, out: Path, fold: int | None = None) -> None:
+    """Print every stage with its state and estimated time, and every cell of the study; write nothing.
+
+    Of a cross-validation that is one fold: `fold`, or the first that is not finished.
+    """
     if config.folds is None:
         seconds = _print_stages(config, out)
+    elif fold is not None:
+        seconds = _print_stages(fold_of(config, fold), folder_of(out, fold))
     else:
-        answer("Fold 1; the others are like it.")
-        seconds = config.folds * _print_stages(fold_of(config, 0), out / "fold-0")
+        finished = finished_folds(config, out)
+        begun = next((fold for fold in range(config.folds) if fold not in finished), 0)
+        answer(f"{len(finished)} of {config.folds} folds are finished. Fold {begun}; the others are like it.")
+        left = config.folds - len(finished)
+        seconds = left * _print_stages(fold_of(config, begun), folder_of(out, begun))
     answer(f"About {format_seconds(seconds)} on this machine; nothing was written.")
 
 

@@ -1,9 +1,10 @@
 """`isdm run`: all stages from one validated file, each skipped when it is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isdm.cli.folds import run_fold, summed_costs
 from isdm.config import ExperimentConfig, SampleConfig, build, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
 from isdm.locking import one_at_a_time
@@ -71,22 +72,14 @@ def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | 
         return report(out / "study", audit=audited, costs=stage_costs(out))
     from isdm.evaluation.pooling import pool_studies
 
-    folders = [out / f"fold-{fold}" for fold in range(config.folds)]
-    for fold, folder in enumerate(folders):
-        say(f"Fold {fold + 1} of {config.folds}.")
-        run_stages(fold_of(config, fold), folder, execution)
+    studies = [run_fold(config, fold, out, execution) for fold in range(config.folds)]
     write_yaml(out / "experiment.yaml", config.plain())
-    pool_studies([folder / "study" for folder in folders], out / "study", config.name)
+    pool_studies(studies, out / "study", config.name)
     say("Writing the report.")
-    return report(out / "study", costs=summed_costs([stage_costs(folder) for folder in folders]))
+    return report(out / "study", costs=summed_costs([stage_costs(study.parent) for study in studies]))
 
 
-def fold_of(config: ExperimentConfig, fold: int) -> ExperimentConfig:
-    """The experiment of one fold of a cross-validation."""
-    data = config.data.model_copy(update={"folds": config.folds, "fold": fold})
-    return config.model_copy(update={"folds": None, "data": data})
-
-
+@one_at_a_time
 def run_stages(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> None:
     """Run every stage of one experiment, or of one fold, that is not finished."""
     from isdm.data.importing import import_dataset
@@ -115,15 +108,6 @@ def run_stages(config: ExperimentConfig, out: Path, execution: "Execution | None
         audit(config.audit, synthetic, dataset, out / "audit")
         write_audit_page(out / "audit", synthetic, dataset)
     evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name, execution)
-
-
-def summed_costs(costs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Seconds of each stage over all folds."""
-    total: dict[str, float] = {}
-    for line in (line for of_fold in costs for line in of_fold):
-        total[line["stage"]] = total.get(line["stage"], 0.0) + line["seconds"]
-    note = f"{len(costs)} folds"
-    return [{"stage": stage, "seconds": seconds, "note": note} for stage, seconds in total.items()]
 
 
 def candidates(config: ExperimentConfig) -> SampleConfig:

@@ -13,6 +13,7 @@ from isdm.files import read_json, write_text
 from isdm.progress import answer, format_seconds, say
 
 if TYPE_CHECKING:
+    from isdm.config import ExperimentConfig
     from isdm.evaluation.executors import Execution
 
 DEMO_SIZE_PX = 48
@@ -45,8 +46,7 @@ def demo(
     )
     experiment = out / "demo.yaml"
     write_text(experiment, resources.files("isdm.cli").joinpath("demo.yaml").read_text("utf-8"))
-    read_experiment(experiment)
-    _run(experiment, out / "run")
+    _run(read_experiment(experiment), out / "run")
 
 
 def run(
@@ -55,25 +55,50 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List stages, cells and estimated cost; write nothing.")
     ] = False,
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", help="Only this fold of a cross-validation, from 0; without it all, then pooled."),
+    ] = None,
     jobs: Jobs = 1,
     ray: Ray = None,
     gpu_share: GpuShare = 1.0,
 ) -> None:
     """Run all stages of an experiment file; started again, it skips what is done."""
+    from isdm.cli.experiment import read_experiment
+    from isdm.cli.folds import finished_folds, fold_of
+
+    with options_of_a_file():
+        config = read_experiment(experiment)
+    if fold is not None:
+        fold_of(config, fold)
     if dry_run:
         from isdm.cli.cost import print_plan
-        from isdm.cli.experiment import read_experiment
 
         with options_of_a_file():
-            print_plan(read_experiment(experiment), out)
+            print_plan(config, out, fold)
         return
     from isdm.evaluation.executors import Execution
 
-    _run(experiment, out, Execution(jobs, ray, gpu_share))
+    execution = Execution(jobs, ray, gpu_share)
+    if fold is None:
+        _run(config, out, execution)
+        return
+    _run_fold(config, fold, out, execution)
+    if finished_folds(config, out) == list(range(config.folds or 0)):
+        answer(f"All are: isdm run {experiment} --out {out} pools them.")
 
 
-def _run(experiment: Path, out: Path, execution: "Execution | None" = None) -> None:
-    from isdm.cli.experiment import read_experiment, run_experiment
+def _run_fold(config: "ExperimentConfig", fold: int, out: Path, execution: "Execution") -> None:
+    from isdm.cli.folds import finished_folds, run_fold
+
+    execution.check()
+    with options_of_a_file():
+        run_fold(config, fold, out, execution)
+    answer(f"Fold {fold} is finished; in {out} that are {len(finished_folds(config, out))} of {config.folds}.")
+
+
+def _run(config: "ExperimentConfig", out: Path, execution: "Execution | None" = None) -> None:
+    from isdm.cli.experiment import run_experiment
     from isdm.cli.results import print_audit, print_results
     from isdm.provenance import Stopwatch
 
@@ -81,7 +106,6 @@ def _run(experiment: Path, out: Path, execution: "Execution | None" = None) -> N
     if execution is not None:
         execution.check()
     with options_of_a_file():
-        config = read_experiment(experiment)
         page = run_experiment(config, out, execution)
     if config.audit is not None and config.folds is None:
         print_audit(read_json(out / "audit" / "audit.json"))

@@ -43,6 +43,7 @@ from isdm.files import (
 )
 from isdm.provenance import check_format_version
 
+DATASET_FILE = "dataset.json"
 FORMAT_VERSION = 1
 IGNORE_INDEX = 255
 MAX_CLASSES = 255
@@ -97,12 +98,12 @@ class DatasetInfo:
 
     def write(self, folder: Path) -> None:
         """Write `dataset.json`."""
-        write_json(folder / "dataset.json", asdict(self))
+        write_json(folder / DATASET_FILE, asdict(self))
 
     @staticmethod
     def read(folder: Path) -> "DatasetInfo":
         """Read and check `dataset.json`."""
-        path = folder / "dataset.json"
+        path = folder / DATASET_FILE
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a dataset made by `isdm data import`.")
         if (folder / "isdm.json").is_file() and not path.is_file():

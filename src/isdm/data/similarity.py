@@ -36,7 +36,7 @@ LEAST_NORM = 0.05 * BLOCK_PX
 """Norm below which a block holds nothing to be found."""
 
 _PACKED_ONE = 2048
-"""What stands for 1 in packed pictures. A lone bright pixel reaches 10: it makes up a hundredth of its own contrast."""
+"""What stands for 1 in packed pictures. A lone bright pixel reaches 10: a hundredth of its contrast is its own."""
 _MEAN_OF_CHANNELS = (1 / 3, 1 / 3, 1 / 3, 0.0)
 _PLACES = [(y * BLOCK_PX, x * BLOCK_PX) for y in range(BLOCKS) for x in range(BLOCKS)]
 
@@ -98,10 +98,10 @@ class Windows(NamedTuple):
     """Where blocks are looked for in a picture, and the norm of what lies there.
 
     Attributes:
-        rows: (BLOCKS**2, WINDOW_PX, BLOCK_PX, SHIFTS): every row of the windows from each place along it, for each shift
-            to the side. The part at a shift downwards is BLOCK_PX rows of it, one behind the other, so parts that
-            overlap are held once: 17 times less memory than all of them, which is what the time goes into.
-        norms: (BLOCKS**2, SHIFTS, SHIFTS) norms of the parts, their means taken away, by shift downwards and to the side.
+        rows: (BLOCKS**2, WINDOW_PX, BLOCK_PX, SHIFTS) each row of the windows at each shift to the side. The part at
+            a shift downwards is BLOCK_PX rows of it, one behind the other: parts that overlap are held once, for to
+            write all of them down would take longer than to look for blocks in them.
+        norms: (BLOCKS**2, SHIFTS, SHIFTS) norms of the parts without their means, by shift downwards and to the side.
     """
 
     rows: Floats

@@ -4,14 +4,14 @@ from functools import partial
 from pathlib import Path
 
 from isdm.config import DataConfig
-from isdm.data.dataset import SegmentationDataset
+from isdm.data.dataset import DATASET_FILE, SegmentationDataset
 from isdm.data.image_files import read_mask
 from isdm.data.layouts.source import Source, SourcePair
 
 
 def recognises(source: Path) -> bool:
     """A folder with dataset.json."""
-    return (source / "dataset.json").is_file()
+    return (source / DATASET_FILE).is_file()
 
 
 def read(source: Path, config: DataConfig) -> Source:

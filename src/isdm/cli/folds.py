@@ -1,0 +1,94 @@
+"""Cross-validation in `isdm run`: every fold is an experiment of its own, on this machine or on another."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isdm import provenance
+from isdm.config import ExperimentConfig, read_yaml
+from isdm.data.dataset import DATASET_FILE
+from isdm.errors import OutputError, UsageError
+from isdm.progress import say
+
+if TYPE_CHECKING:
+    from isdm.evaluation.executors import Execution
+
+_OWN_TO_A_MACHINE = {"source", "defect_free", "photographs", "device", "precision"}
+"""Options of stages that may differ where a fold ran elsewhere."""
+
+
+def fold_of(config: ExperimentConfig, fold: int) -> ExperimentConfig:
+    """The experiment of one fold of a cross-validation.
+
+    Raises:
+        UsageError: the experiment has no folds, or not so many.
+    """
+    if config.folds is None:
+        raise UsageError(f"--fold {fold} needs folds in the experiment file, such as folds: 5.")
+    if not 0 <= fold < config.folds:
+        raise UsageError(f"--fold {fold} must be from 0 to {config.folds - 1}: the file has folds: {config.folds}.")
+    data = config.data.model_copy(update={"folds": config.folds, "fold": fold})
+    return config.model_copy(update={"folds": None, "data": data})
+
+
+def folder_of(out: Path, fold: int) -> Path:
+    """Where a fold of a cross-validation lies."""
+    return out / f"fold-{fold}"
+
+
+def finished_folds(config: ExperimentConfig, out: Path) -> list[int]:
+    """Which folds have a finished study."""
+    studies = {fold: provenance.read(folder_of(out, fold) / "study") for fold in range(config.folds or 0)}
+    return [fold for fold, record in studies.items() if record is not None and record.finished]
+
+
+def came_from_elsewhere(config: ExperimentConfig, folder: Path) -> bool:
+    """Whether `folder` holds the finished study of this fold and not the data it was made of: another machine's.
+
+    Raises:
+        OutputError: it is the study of another experiment.
+    """
+    record = provenance.read(folder / "study")
+    if record is None or not record.finished or (folder / "data" / DATASET_FILE).exists():
+        return False
+    if _comparable(read_yaml(folder / "experiment.yaml")) != _comparable(config.plain()):
+        raise OutputError(
+            f"{folder} comes from another experiment (see its experiment.yaml); remove it to make this fold here."
+        )
+    return True
+
+
+def _comparable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's options without what may differ between machines."""
+    return {
+        name: {key: option for key, option in value.items() if key not in _OWN_TO_A_MACHINE}
+        if isinstance(value, Mapping)
+        else value
+        for name, value in values.items()
+    }
+
+
+def run_fold(config: ExperimentConfig, fold: int, out: Path, execution: "Execution | None" = None) -> Path:
+    """Run what is not finished of fold number `fold`; returns the path of its study.
+
+    Raises:
+        UsageError: see `fold_of`.
+        OutputError: see `came_from_elsewhere`.
+    """
+    from isdm.cli.experiment import run_stages
+
+    one, folder = fold_of(config, fold), folder_of(out, fold)
+    say(f"Fold {fold}, of {config.folds}.")
+    if came_from_elsewhere(one, folder):
+        say(f"{folder} is finished; its other stages were run elsewhere.")
+    else:
+        run_stages(one, folder, execution)
+    return folder / "study"
+
+
+def summed_costs(costs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Seconds of each stage over the folds that ran it here."""
+    lines = [line for of_fold in costs for line in of_fold]
+    stages = list(dict.fromkeys(line["stage"] for line in lines))
+    seconds = {stage: [line["seconds"] for line in lines if line["stage"] == stage] for stage in stages}
+    return [{"stage": stage, "seconds": sum(each), "note": f"{len(each)} folds"} for stage, each in seconds.items()]
