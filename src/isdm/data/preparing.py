@@ -8,6 +8,7 @@ pool is noted line by line, and an interrupted import goes on behind the last no
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -133,14 +134,20 @@ def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[
 
     fresh: list[Prepared] = []
     noted_at = time.monotonic()
-    with progress("Importing pairs", total=len(pairs), done=len(pairs) - len(todo), unit="pairs") as bar:
+    with (
+        ThreadPoolExecutor(1) as disk,  # one note after the other; meanwhile the others work on
+        progress("Importing pairs", total=len(pairs), done=len(pairs) - len(todo), unit="pairs") as bar,
+    ):
+        noting = disk.submit(_note, notes, [])
         for record in in_threads(prepared, todo):
             fresh.append(record)
             done[record.index] = record
-            if time.monotonic() - noted_at > SECONDS_BETWEEN_NOTES:
-                _note(notes, fresh)
-                noted_at = time.monotonic()
+            if noting.done() and time.monotonic() - noted_at > SECONDS_BETWEEN_NOTES:
+                noting.result()
+                noting = disk.submit(_note, notes, fresh)
+                fresh, noted_at = [], time.monotonic()
             bar.advance()
+        noting.result()
     _note(notes, fresh)
     return [done[index] for index in range(len(pairs))], thumbnails
 
@@ -241,10 +248,10 @@ def declared_info(class_names: Sequence[str]) -> DatasetInfo:
 
 
 def _note(path: Path, records: list[Prepared]) -> None:
-    """Make the pool's files durable, then note what they are, and empty `records`."""
-    flush_system()
-    append_json_lines(path, [asdict(record) for record in records if not record.problem])
-    records.clear()
+    """Make the pool's files durable, then note what they are."""
+    if records:
+        flush_system()
+        append_json_lines(path, [asdict(record) for record in records if not record.problem])
 
 
 def _noted(path: Path) -> Iterator[Prepared]:
