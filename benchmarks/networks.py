@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isdm.config import UNetConfig, with_preset
@@ -17,6 +18,7 @@ from isdm.diffusion.guidance import guided_output
 from isdm.diffusion.process import hybrid_loss, q_sample
 from isdm.diffusion.schedule import training_schedule
 from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
+from isdm.models import spade
 from isdm.models.layers import GroupNorm
 from isdm.models.spade import Conditions
 from isdm.models.unet import SemanticUNet
@@ -139,7 +141,19 @@ def plain_conditions(unet: SemanticUNet, maps: Tensor) -> Conditions:
 
 def plain_forward(unet: SemanticUNet, x_t: Tensor, t: Tensor, maps: Tensor) -> Tensor:
     """A whole forward pass without savings."""
-    return unet.decode(unet.encode(x_t, t), plain_conditions(unet, maps))
+    with mock.patch.object(spade, "resample", plain_resample), mock.patch.object(spade, "resampled_conv", plain_conv):
+        return unet.decode(unet.encode(x_t, t), plain_conditions(unet, maps))
+
+
+def plain_resample(h: Tensor, direction: int) -> Tensor:
+    """The decoder's doubling by PyTorch's own operation."""
+    return F.interpolate(h, scale_factor=2.0, mode="nearest") if direction > 0 else h
+
+
+def plain_conv(h: Tensor, conv: nn.Conv2d, direction: int) -> Tensor:
+    """Doubling, then convolving the large map."""
+    convolved: Tensor = conv(plain_resample(h, direction))
+    return convolved
 
 
 def isdm_forward(unet: SemanticUNet, x_t: Tensor, t: Tensor, maps: Tensor) -> Tensor:

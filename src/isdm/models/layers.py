@@ -37,6 +37,24 @@ def resample(h: Tensor, direction: int) -> Tensor:
     return F.interpolate(h, scale_factor=2.0, mode="nearest")
 
 
+def resampled_conv(h: Tensor, conv: nn.Conv2d, direction: int) -> Tensor:
+    """A 3x3 convolution of `resample(h, direction)`, of the same size: (N, out, H', W').
+
+    Pixels that are doubled meet sums of weights, so doubling and convolving are one transposed convolution: 16
+    products an input pixel and pair of channels instead of 36, and the large map is never made.
+    """
+    if direction <= 0:
+        convolved: Tensor = conv(resample(h, direction))
+        return convolved
+    assert (conv.kernel_size, conv.padding, conv.stride) == ((3, 3), (1, 1), (1, 1)), "what the sums are made for"
+    exact = torch.promote_types(conv.weight.dtype, torch.float32)  # sums of bfloat16 would round
+    around = F.pad(conv.weight.to(exact), (1, 1, 1, 1))  # (out, in, 5, 5)
+    sums = around[..., :4, :] + around[..., 1:, :]
+    sums = sums[..., :4] + sums[..., 1:]  # (out, in, 4, 4)
+    weight = sums.flip(2, 3).transpose(0, 1).to(h.dtype)
+    return F.conv_transpose2d(h, weight, conv.bias, stride=2, padding=1)
+
+
 def silu(fresh: Tensor) -> Tensor:
     """SiLU of a tensor that nobody else holds: while no gradient is kept, in its own memory."""
     return F.silu(fresh, inplace=not torch.is_grad_enabled())

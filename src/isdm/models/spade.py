@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdm.models.layers import GroupNorm, TimeScaleShift, resample, silu, zero_initialised
+from isdm.models.layers import GroupNorm, TimeScaleShift, resample, resampled_conv, silu, zero_initialised
 from isdm.models.modulation import look_up, modulate
 from isdm.models.patterns import Patterns, find_patterns
 
@@ -155,7 +155,7 @@ class SpadeResBlock(nn.Module):
         """Map `x` (N, in, H, W), the time embedding (N, E) and the masks to (N, out, H', W')."""
         # fmt: off
         h = silu(self.in_norm(x, conditions))                   # (N, in, H, W)
-        h = self.in_conv(resample(h, self.direction))           # (N, out, H', W')
+        h = resampled_conv(h, self.in_conv, self.direction)     # (N, out, H', W')
         h = self.time(self.out_norm(h, conditions), embedding)  # (N, out, H', W')
         h = self.out_conv(self.dropout(silu(h)))                # (N, out, H', W')
         # fmt: on
