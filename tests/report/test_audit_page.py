@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from isdm.config import AuditConfig, build
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, write_metadata, write_pair
 from isdm.report.audit_page import write_audit_page
-from isdm.report.audit_text import copying_verdict, fidelity_rows, lead
+from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning
 from isdm.synthesis.audit import audit
 
 
@@ -106,6 +107,30 @@ def test_the_words_are_those_of_the_verdict() -> None:
     assert "could not be tested" in copying_verdict(untested)["headline"]
     assert "0.90" in lead(figures("copies"))
     assert "undefined" in lead(figures("copies", agreement=None))
+
+
+def sides(synthetic: tuple[float, float], count: int = 100) -> dict[str, Any]:
+    real = {"real": {"mean": 0.4, "spread": 0.1}, "held_out": {"mean": 0.42, "spread": 0.12}}
+    light = real | {"synthetic": {"mean": synthetic[0], "spread": synthetic[1]}}
+    return {"light": light, "num_synthetic_images": count}
+
+
+@pytest.mark.parametrize("synthetic", [(0.4, 0.1), (0.45, 0.1), (0.36, 0.17), (0.42, 0.085)])
+def test_pictures_in_the_light_of_real_ones_are_no_news(synthetic: tuple[float, float]) -> None:
+    assert light_warning(sides(synthetic)) is None
+
+
+@pytest.mark.parametrize("synthetic", [(0.47, 0.1), (0.33, 0.12), (0.4, 0.19), (0.4, 0.07)])
+def test_another_light_is_told(synthetic: tuple[float, float]) -> None:
+    said = light_warning(sides(synthetic))
+    assert said is not None
+    assert f"is {synthetic[0]:.2f} and varies by {synthetic[1]:.2f}" in said
+    assert "0.40 and varies by 0.10" in said
+    assert light_warning(sides(synthetic, count=29)) is None, "too few to tell"
+
+
+def test_an_audit_that_did_not_look_at_the_light() -> None:
+    assert light_warning({"num_synthetic_images": 100}) is None
 
 
 def test_figures_stand_with_their_intervals() -> None:

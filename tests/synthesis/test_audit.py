@@ -63,3 +63,6 @@ def test_real_pairs_agree_and_foreign_images_do_not(fruit: SegmentationDataset, 
     assert bad["synthetic_iou"] < 0.4 * good["synthetic_iou"]
     assert good["agreement"] == pytest.approx(good["synthetic_iou"] / good["real_iou"], rel=1e-4)
     assert np.isclose(good["real_iou"], bad["real_iou"])
+    assert good["light"] == bad["light"], "the pictures are the same"
+    brightness = [fruit.load(pair)[0].mean() / 255 for pair in fruit.pairs("train")]
+    assert good["light"]["real"] == pytest.approx({"mean": np.mean(brightness), "spread": np.std(brightness)})

@@ -104,6 +104,39 @@ def trained_with(monkeypatch: pytest.MonkeyPatch, spoilt: set[int], num_steps: i
     return trained.network.state_dict()
 
 
+@pytest.mark.parametrize("architecture", ["fpn", "deeplabv3plus"])
+def test_precise_batch_norm_averages_over_training_images(architecture: str) -> None:
+    pairs, validation = pairs_of(13), pairs_of(2)
+    networks = {}
+    for way in ("running", "precise"):
+        config = build(SegmenterConfig, OPTIONS | {"batch_norm": way, "learning_rate": 1e-2})
+        networks[way] = train_segmenter(
+            config, architecture, pairs, validation, 2, num_steps=6, num_validations=3, seed=0, keep="last"
+        ).network
+    running, precise = (dict(network.named_parameters()) for network in networks.values())
+    for name, weights in running.items():
+        assert torch.equal(weights, precise[name]), "training itself goes on as it would have"
+    seen: list[Tensor] = []
+    first = next(m for m in networks["precise"].modules() if isinstance(m, nn.BatchNorm2d))
+    first.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    images = torch.from_numpy(pairs.images).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        networks["precise"](images)
+    mean = seen[0].mean(dim=(0, 2, 3))
+    spread = seen[0].mean(dim=(2, 3)).std(dim=0)  # 13 images in two batches of 8: three count twice
+    assert ((first.running_mean - mean).abs() <= spread).all()
+    other = next(m for m in networks["running"].modules() if isinstance(m, nn.BatchNorm2d))
+    assert (first.running_mean - mean).norm() < 0.5 * (other.running_mean - mean).norm()
+
+
+def test_precise_batch_norm_of_a_single_image() -> None:
+    config = build(SegmenterConfig, OPTIONS | {"batch_norm": "precise"})
+    trained = train_segmenter(
+        config, "deeplabv3plus", pairs_of(1), pairs_of(1), 2, num_steps=1, num_validations=1, seed=0
+    )
+    assert predict_masks(trained.network, pairs_of(2).images).shape == (2, 32, 32)
+
+
 def test_a_step_without_numbers_leaves_nothing_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in its weights nor in the running means, where an infinite value would stay for good."""
     weights = trained_with(monkeypatch, {2}, 3)

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from isdm.progress import answer, plain_console
-from isdm.report.audit_text import copying_verdict, fidelity_rows
+from isdm.report.audit_text import copying_verdict, fidelity_rows, light_warning
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import format_table, summary_table
@@ -50,6 +50,9 @@ def print_audit(audit: Mapping[str, Any]) -> None:
         table.add_row(row["name"], row["synthetic"], row["held_out"])
     answer("Are they like real pictures?")
     plain_console(wraps=True).print(table)
+    warning = light_warning(audit)
+    if warning is not None:
+        answer(warning)
     verdict = copying_verdict(audit)
     answer(f"Does it copy? {verdict['headline']} {verdict['why']}")
 

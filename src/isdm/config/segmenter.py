@@ -16,6 +16,9 @@ class SegmenterConfig(StageConfig):
     """`imagenet`, `none`, or a file with the encoder's weights."""
     loss: Literal["dice", "dice+crossentropy"] = "dice"
     """Dice as in the paper, or with cross-entropy beside it, which helps encoders without pretraining."""
+    batch_norm: Literal["running", "precise"] = "running"
+    """What batch normalisation predicts with: the running averages of training, as usual, or averages measured anew
+    over up to 512 training images before each validation, which trainings of a few hundred steps need."""
     learning_rate: float = Field(1e-4, gt=0)
     """Adam's learning rate."""
     batch_size: int = Field(2, ge=1)

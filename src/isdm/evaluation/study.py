@@ -41,6 +41,9 @@ MAY_CHANGE = frozenset(
 )
 """Options that a study may be given anew; finished cells that still belong to it are kept."""
 
+_BEFORE_IT_WAS = {"batch_norm": "running"}
+"""Options that earlier versions had not, as these acted: cells that they have trained keep their names."""
+
 
 @one_at_a_time
 def evaluate(
@@ -161,7 +164,9 @@ def cells_of(config: EvaluateConfig, rows: Sequence[Row]) -> list[Cell]:
     """The cells of given rows in the order of their training: repeat by repeat, so that early ones compare."""
     own = {"architectures", "real_counts", "synthetic_counts", "arms", "repeats", "device", "precision"}
     own |= {"baseline", "primary", "learning_curve", "allow_leaks", "trackers"}
-    settings = {key: value for key, value in config.plain().items() if key not in own}
+    settings = {
+        key: value for key, value in config.plain().items() if key not in own and value != _BEFORE_IT_WAS.get(key)
+    }
     cells = []
     for repeat in range(config.repeats):
         for row in rows:

@@ -21,7 +21,7 @@ from isdm.data.dataset import Pair, SegmentationDataset
 from isdm.data.image_files import read_image, write_png
 from isdm.data.overlays import overlay, small_image, small_mask
 from isdm.files import read_json, read_json_lines, write_text
-from isdm.report.audit_text import copying_verdict, fidelity_rows, lead
+from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning
 from isdm.report.drawing import DARK, LIGHT, Theme, legend_below, styled, svg
 from isdm.report.pages import render
 from isdm.report.pictures import data_uri, jpeg_uri
@@ -57,6 +57,7 @@ def write_audit_page(audit: Path, synthetic: SegmentationDataset, dataset: Segme
         "segmenter": found["segmenter"],
         "fidelity": found["fidelity"],
         "fidelity_rows": fidelity_rows(found["fidelity"]),
+        "light": light_warning(found),
         "diversity": found["diversity"],
         "tests": _tests(found["copying"]),
         "figure": _figure_variants(found, nearest),

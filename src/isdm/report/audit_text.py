@@ -13,6 +13,12 @@ FIGURES = {
 }
 
 
+_CLEAR_SHIFT, _CLEAR_RATIO = 0.5, 1.5
+"""Light differs clearly from half a standard deviation of real ones on, or where it varies so much more or less."""
+_LEAST_SPREAD = 0.01
+_FEW_PICTURES = 30
+
+
 def lead(audit: Mapping[str, Any]) -> str:
     """How well the pictures follow their masks, in a sentence."""
     share = audit["agreement"]
@@ -54,6 +60,24 @@ def copying_verdict(audit: Mapping[str, Any]) -> dict[str, str]:
             f"the defect."
         )
     return text
+
+
+def light_warning(audit: Mapping[str, Any]) -> str | None:
+    """That the synthetic pictures have another light than the real ones, where they clearly have."""
+    if "light" not in audit or audit["num_synthetic_images"] < _FEW_PICTURES:  # older audits did not look at it
+        return None
+    real, held_out, new = (audit["light"][side] for side in ("real", "held_out", "synthetic"))
+    usual = max(real["spread"], held_out["spread"], _LEAST_SPREAD)
+    shift = new["mean"] - real["mean"]
+    is_shifted = abs(shift) > max(_CLEAR_SHIFT * usual, 2 * abs(held_out["mean"] - real["mean"]))
+    varies = max(new["spread"], _LEAST_SPREAD) / usual
+    if not is_shifted and 1 / _CLEAR_RATIO < varies < _CLEAR_RATIO:
+        return None
+    return (
+        f"The synthetic pictures have another light: their mean brightness is {new['mean']:.2f} and varies by "
+        f"{new['spread']:.2f} from picture to picture, that of the real ones is {real['mean']:.2f} and varies by "
+        f"{real['spread']:.2f}. A generator that was trained for too short learns it last."
+    )
 
 
 def fidelity_rows(fidelity: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Image as ImageTensor
 from torchvision.tv_tensors import Mask as MaskTensor
@@ -24,6 +25,8 @@ from isdm.models.segmenters import Segmenter, build_segmenter
 from isdm.training.checkpoint import snapshot
 
 EVALUATION_BATCH = 32
+MEASURED_IMAGES = 512
+"""Training images at most over which precise batch normalisation averages."""
 MOST_SKIPPED = 5
 """Steps in a row whose gradients may be no numbers, as single overflows in bfloat16 are."""
 
@@ -143,6 +146,9 @@ def train_segmenter(
             )
         on_step()
         if step in checks:
+            if config.batch_norm == "precise":
+                _measure_batch_norm(network, training, seed, device, dtype, config.batch_size)
+                torch._foreach_copy_(averages_before, averages)
             iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype), first_foreground)
             if keep == "last" or best_weights is None or iou > best_iou:
                 best_iou, best_weights = iou, snapshot(network.state_dict())
@@ -175,6 +181,27 @@ def _add_gradients(
             f"Memory does not suffice to train a segmenter on {len(images)} images at once; give a smaller --set "
             f"batch_size than {batch_size} or a smaller encoder. What is finished is kept."
         ) from None
+
+
+def _measure_batch_norm(
+    network: Segmenter,
+    training: LabelledImages | MixedImages,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_size: int,
+) -> None:
+    """Average the statistics of batch normalisation over training images, with the weights as they are now.
+
+    Running averages follow weights that change fast from afar (Wu and Johnson 2021, section 3). Chance in the network
+    (dropout) is not used up, so the training goes on as it would have without.
+    """
+    order = np.random.default_rng((seed, 0xB47C)).permutation(len(training))[:MEASURED_IMAGES]
+    size = 2 * batch_size  # fits where a training step did
+    whole = np.resize(order, (-(-len(order) // size), size))  # a single image has no variance on a map of one pixel
+    batches = (_scaled(training.take(indices).images, device) for indices in whole)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), autocast(device, dtype):
+        update_bn(batches, network)
 
 
 def step_if_finite(optimizer: torch.optim.Optimizer) -> bool:

@@ -11,6 +11,7 @@ from isdm.errors import DataError
 from isdm.files import read_json, write_json, write_json_lines
 from isdm.hardware import select_device
 from isdm.locking import one_at_a_time
+from isdm.metrics.light import light
 from isdm.models.features import encoder_extractor, load_extractor, needs_segmenter
 from isdm.progress import say
 from isdm.synthesis.audit.agreement import agreement, number, train_judge
@@ -36,7 +37,8 @@ def audit(
         `real_iou`, `synthetic_iou`, `shuffled_iou`: mean foreground IoU of a segmenter on real held-out images, on
         synthetic ones, and on synthetic ones against other images' masks; `agreement` and `shuffled_agreement`: the
         last two as a share of the first; the same per class. `fidelity`, `diversity` and `copying`, in features
-        whose name stands with them. `worst`: the synthetic images most like copies.
+        whose name stands with them. `light`: brightness of each side. `worst`: the synthetic images most like
+        copies.
 
     Raises:
         DataError: the datasets have other classes or sizes, or fewer than two synthetic pairs.
@@ -91,6 +93,10 @@ def audit(
             *((side.features, side.groups) for side in (known, unseen, new)),
         ),
         "diversity": diversity_of_masks(config, pairs, new.features),
+        "light": {
+            side: light(images.images)
+            for side, images in (("real", training), ("held_out", held_out), ("synthetic", painted))
+        },
         "copying": found.figures,
         "worst": [int(row) for row in found.worst_first()[:NUM_WORST]],
         "num_real_backgrounds": sum("background" in pair.metadata for pair in pairs),
