@@ -76,7 +76,8 @@ def light_warning(audit: Mapping[str, Any]) -> str | None:
     return (
         f"The synthetic pictures have another light: their mean brightness is {new['mean']:.2f} and varies by "
         f"{new['spread']:.2f} from picture to picture, that of the real ones is {real['mean']:.2f} and varies by "
-        f"{real['spread']:.2f}. Train the generator longer, or with --set prediction=v --set loss_weighting=min-snr, which learn it sooner."
+        f"{real['spread']:.2f}. Train the generator longer, or with --set prediction=v --set loss_weighting=min-snr, "
+        f"which learn it sooner."
     )
 
 
