@@ -51,7 +51,7 @@ def came_from_elsewhere(config: ExperimentConfig, folder: Path) -> bool:
     record = provenance.read(folder / "study")
     if record is None or not record.finished or (folder / "data" / DATASET_FILE).exists():
         return False
-    if _comparable(read_yaml(folder / "experiment.yaml")) != _comparable(config.plain()):
+    if _comparable(ExperimentConfig.completed(read_yaml(folder / "experiment.yaml"))) != _comparable(config.plain()):
         raise OutputError(
             f"{folder} comes from another experiment (see its experiment.yaml); remove it to make this fold here."
         )
@@ -78,7 +78,7 @@ def run_fold(config: ExperimentConfig, fold: int, out: Path, execution: "Executi
     from isdm.cli.experiment import run_stages
 
     one, folder = fold_of(config, fold), folder_of(out, fold)
-    say(f"Fold {fold}, of {config.folds}.")
+    say(f"Fold {fold}, of 0 to {(config.folds or 1) - 1}.")
     if came_from_elsewhere(one, folder):
         say(f"{folder} is finished; its other stages were run elsewhere.")
     else:
@@ -91,4 +91,7 @@ def summed_costs(costs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str,
     lines = [line for of_fold in costs for line in of_fold]
     stages = list(dict.fromkeys(line["stage"] for line in lines))
     seconds = {stage: [line["seconds"] for line in lines if line["stage"] == stage] for stage in stages}
-    return [{"stage": stage, "seconds": sum(each), "note": f"{len(each)} folds"} for stage, each in seconds.items()]
+    return [
+        {"stage": stage, "seconds": sum(each), "note": f"{len(each)} fold{'s' if len(each) > 1 else ''}"}
+        for stage, each in seconds.items()
+    ]

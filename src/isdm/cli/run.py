@@ -85,7 +85,7 @@ def run(
         return
     _run_fold(config, fold, out, execution)
     if finished_folds(config, out) == list(range(config.folds or 0)):
-        answer(f"All are: isdm run {experiment} --out {out} pools them.")
+        answer(f"Now isdm run {experiment} --out {out} pools them.")
 
 
 def _run_fold(config: "ExperimentConfig", fold: int, out: Path, execution: "Execution") -> None:
@@ -94,7 +94,7 @@ def _run_fold(config: "ExperimentConfig", fold: int, out: Path, execution: "Exec
     execution.check()
     with options_of_a_file():
         run_fold(config, fold, out, execution)
-    answer(f"Fold {fold} is finished; in {out} that are {len(finished_folds(config, out))} of {config.folds}.")
+    answer(f"Fold {fold} is finished, {len(finished_folds(config, out))} of {config.folds} in {out}.")
 
 
 def _run(config: "ExperimentConfig", out: Path, execution: "Execution | None" = None) -> None:

@@ -82,7 +82,7 @@ def without_light(thumbnails: NDArray[np.uint8], common: Floats | None = None) -
 
 
 def packed(pictures: Floats) -> NDArray[np.int16]:
-    """Pictures of `without_light` in half the memory, to 1/4096: unlike half floats they are fast to read again."""
+    """Pictures of `without_light` in half the memory, to within 1/4096: unlike half floats they are fast to read again."""
     values: NDArray[np.int16] = np.rint(pictures * np.float32(_PACKED_ONE)).astype(np.int16)
     return values
 
@@ -99,8 +99,8 @@ class Windows(NamedTuple):
 
     Attributes:
         rows: (BLOCKS**2, WINDOW_PX, BLOCK_PX, SHIFTS) each row of the windows at each shift to the side. The part at
-            a shift downwards is BLOCK_PX rows of it, one behind the other: parts that overlap are held once, for to
-            write all of them down would take longer than to look for blocks in them.
+            a shift downwards is BLOCK_PX rows of it, one behind the other: parts that overlap are held once
+            and not copied out one by one.
         norms: (BLOCKS**2, SHIFTS, SHIFTS) norms of the parts without their means, by shift downwards and to the side.
     """
 

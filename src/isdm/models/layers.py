@@ -32,7 +32,7 @@ def resample(h: Tensor, direction: int) -> Tensor:
         return h
     if direction < 0:
         return F.avg_pool2d(h, 2)
-    if h.device.type == "cpu" and h.is_contiguous():  # PyTorch's kernel for NCHW takes three times as long
+    if h.device.type == "cpu" and h.is_contiguous():  # PyTorch's kernel for NCHW is slow there
         return h.repeat_interleave(2, dim=3).repeat_interleave(2, dim=2)
     return F.interpolate(h, scale_factor=2.0, mode="nearest")
 
