@@ -82,7 +82,7 @@ def without_light(thumbnails: NDArray[np.uint8], common: Floats | None = None) -
 
 
 def packed(pictures: Floats) -> NDArray[np.int16]:
-    """Pictures of `without_light` in half the memory, to within 1/4096: unlike half floats they are fast to read again."""
+    """Pictures of `without_light` in half the memory, to within 1/4096; half floats would be slow to read again."""
     values: NDArray[np.int16] = np.rint(pictures * np.float32(_PACKED_ONE)).astype(np.int16)
     return values
 
