@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
 from isdm.cli.app import app
+from isdm.cli.cost import _shape
 from isdm.cli.experiment import candidates, read_experiment, run_experiment
 from isdm.config import ExperimentConfig
 from isdm.data.builtin import write_fruit_source
@@ -238,6 +241,28 @@ def test_folds_run_apart_and_come_home(experiment: Path, tmp_path: Path, capsys:
     values["train"]["steps"] = 5
     with pytest.raises(OutputError, match=r"fold-0 comes from another experiment .*remove it"):
         run_experiment(build_experiment(experiment, values), out)
+
+
+def test_the_study_of_a_fold_without_its_experiment(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(f"folds: 2\n{experiment.read_text()}")
+    study = tmp_path / "run" / "fold-1" / "study"
+    study.mkdir(parents=True)
+    (study / "provenance.json").write_text('{"stage": "evaluate", "config": {}, "inputs": {}, "finished": true}')
+    with pytest.raises(OutputError, match=r"fold-1 has a finished study but no experiment\.yaml"):
+        fold("1", experiment, tmp_path / "run")
+
+
+def test_a_plan_counts_the_pairs_that_an_import_keeps(experiment: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    source = experiment.parent / "source"
+    masks = sorted((source / "masks").iterdir())
+    for number, path in enumerate(masks):  # 4 of 16 views show a defect
+        Image.fromarray(np.full((32, 32), number < 4, np.uint8)).save(path)
+    values["data"] |= {"max_defect_free": 1.0, "group_by": None}
+    for given, kept in (({}, 4), ({"folds": 2}, 3)):  # of 8 pairs; validation is a part of what is no test
+        values["data"] |= given
+        experiment.write_text(yaml.safe_dump(values))
+        assert _shape(read_experiment(experiment).data, tmp_path / "none").num_train_images == kept
 
 
 def fold(number: str, experiment: Path, out: Path) -> None:

@@ -4,7 +4,7 @@ Costs are measured, not guessed: two steps of each network of the plan are run o
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from isdm.cli.experiment import candidates
 from isdm.cli.folds import finished_folds, fold_of, folder_of
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
 from isdm.data.archives import opened_source
-from isdm.data.dataset import SegmentationDataset
+from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset
 from isdm.data.image_files import read_picture
 from isdm.data.layouts import read_source
-from isdm.data.layouts.source import image_files
+from isdm.data.layouts.source import SourcePair, image_files
 from isdm.data.recipes import with_recipe
 from isdm.data.splits import split_sizes
 from isdm.evaluation.rows import make_rows
@@ -31,6 +31,7 @@ from isdm.evaluation.study import cells_of
 from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.models.segmenters import build_segmenter
 from isdm.models.unet import SemanticUNet
+from isdm.parallel import in_threads
 from isdm.progress import answer, format_seconds, plain_console
 from isdm.synthesis.judges import judge_steps
 from isdm.text import printable
@@ -121,9 +122,25 @@ def _shape_of_source(config: DataConfig) -> Shape:
     image = read_picture(source.pairs[0].image)
     grey = bool((image == image[:, :, :1]).all())
     size = config.size or (image.shape[0], image.shape[1])
-    sizes = split_sizes(len(source.pairs), config.test, config.validation)
+    test = config.test if config.folds is None else 1 / config.folds
+    sizes = split_sizes(_num_kept(source.pairs, config.max_defect_free), test, config.validation)
     num_extra = len(image_files(config.defect_free)) if config.defect_free is not None else 0
     return Shape(size, 1 if grey else 3, len(source.class_names), sizes["train"] + num_extra)
+
+
+def _num_kept(pairs: Sequence[SourcePair], max_defect_free: float | None) -> int:
+    """Pairs that an import would keep; masks are read only where their number decides."""
+    if max_defect_free is None:
+        return len(pairs)
+    num_defective = sum(in_threads(_shows_foreground, pairs))
+    return num_defective + min(len(pairs) - num_defective, int(max_defect_free * num_defective))
+
+
+def _shows_foreground(pair: SourcePair) -> bool:
+    if pair.class_ids is not None:
+        return bool(pair.class_ids)
+    mask = pair.load_mask()
+    return bool(((mask != 0) & (mask != IGNORE_INDEX)).any())
 
 
 def _training_line(

@@ -51,6 +51,8 @@ def came_from_elsewhere(config: ExperimentConfig, folder: Path) -> bool:
     record = provenance.read(folder / "study")
     if record is None or not record.finished or (folder / "data" / DATASET_FILE).exists():
         return False
+    if not (folder / "experiment.yaml").is_file():
+        raise OutputError(f"{folder} has a finished study but no experiment.yaml; bring that home too.")
     if _comparable(ExperimentConfig.completed(read_yaml(folder / "experiment.yaml"))) != _comparable(config.plain()):
         raise OutputError(
             f"{folder} comes from another experiment (see its experiment.yaml); remove it to make this fold here."
