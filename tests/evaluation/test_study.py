@@ -15,7 +15,7 @@ from isdm.evaluation import executors, study
 from isdm.evaluation.cells import StudyData, read_cell, training_images
 from isdm.evaluation.leaks import check_origin
 from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_steps
-from isdm.evaluation.study import evaluate
+from isdm.evaluation.study import cells_of, evaluate
 from isdm.metrics.segmentation import pooled_iou
 from isdm.training.segmentation import LabelledImages
 from synthetic_sets import make_synthetic
@@ -227,3 +227,13 @@ def test_missing_weights_stop_the_study_before_it_starts(
     judged.info.source["selected_with"] = "others"
     (leak,) = check_origin("judged", judged, fruit)
     assert "The selection of 'judged'" in leak
+
+
+def test_a_cell_keeps_the_name_that_versions_without_precise_normalisation_gave_it() -> None:
+    row = Row(8, 0)
+    names = {
+        way: cells_of(build(EvaluateConfig, {"batch_norm": way, "repeats": 1}), [row])[0].slug
+        for way in ("running", "precise")
+    }
+    assert names["running"] == "real-8_plain_dc49c686c9", "as before the option was there"
+    assert names["precise"] != names["running"]
