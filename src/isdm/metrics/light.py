@@ -1,11 +1,10 @@
 """How bright pictures are, and how much that differs from one to the next: what a short training misses first."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from isdm.data.image_files import ImageArray
 
-
-def light(images: ImageArray) -> dict[str, float]:
+def light(images: NDArray[np.uint8 | np.uint16]) -> dict[str, float]:
     """Brightness of images (N, H, W, C) of whole numbers, as shares of their range.
 
     Returns:
