@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from harness import RESULTS, machine
 from isdm.data.image_files import read_picture
-from isdm.data.near_duplicates import find_near_duplicates, joined_groups
+from isdm.data.matches import joined_groups
+from isdm.data.near_duplicates import find_near_duplicates
 from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.files import write_json
 from isdm.parallel import in_threads, num_cores

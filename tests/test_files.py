@@ -16,6 +16,7 @@ from isdm.files import (
     remove_abandoned,
     sha256_of_file,
     sha256_of_json,
+    sha256_of_json_with,
     write_bytes,
     write_json,
     write_text,
@@ -201,3 +202,9 @@ def test_a_name_as_long_as_file_systems_allow_is_written(tmp_path: Path) -> None
         assert aside.suffix == ".png", "libraries choose the format by it"
         aside.write_text("new")
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_hash_of_many_items_is_that_of_their_list() -> None:
+    items = [["ä.png", "0" * 64], ["b.png", "1" * 64], {"b": 1, "a": [2.5, None]}]
+    for count in range(len(items) + 1):
+        assert sha256_of_json_with(("x", "y"), iter(items[:count])) == sha256_of_json([["x", "y"], items[:count]])

@@ -258,5 +258,17 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of_json(value: Any) -> str:
     """SHA-256 of a JSON value in a canonical form (sorted keys), in hexadecimal."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def sha256_of_json_with(head: Any, items: Iterable[Any]) -> str:
+    """`sha256_of_json([head, [*items]])`, with one item in memory at a time."""
+    found = hashlib.sha256(b"[" + _canonical(head) + b",[")
+    for number, item in enumerate(items):
+        found.update(b"," * (number > 0) + _canonical(item))
+    found.update(b"]]")
+    return found.hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

@@ -16,7 +16,8 @@ from isdm.data.checking import check_dataset
 from isdm.data.importing import import_dataset
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import SourcePair
-from isdm.data.near_duplicates import Match, find_near_duplicates, joined_groups
+from isdm.data.matches import Matches, joined_groups
+from isdm.data.near_duplicates import find_near_duplicates
 from isdm.data.placing import splits_of
 from isdm.data.similarity import thumbnail
 from isdm.errors import ConfigError, DataError, OutputError
@@ -159,7 +160,7 @@ def test_a_destination_in_the_source_is_refused(fruit_source: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiles() -> tuple[list[SourcePair], list[Image.Image], list[Match]]:
+def tiles() -> tuple[list[SourcePair], list[Image.Image], Matches]:
     """The real photographs, and which of them were found to show the same."""
     if not REAL.is_dir():
         pytest.skip(f"the magnetic tile photographs are not at {REAL}")
@@ -172,7 +173,7 @@ def tiles() -> tuple[list[SourcePair], list[Image.Image], list[Match]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("by_numbers", [True, False])
 def test_no_real_tile_is_photographed_in_two_splits(
-    tiles: tuple[list[SourcePair], list[Image.Image], list[Match]], by_numbers: bool
+    tiles: tuple[list[SourcePair], list[Image.Image], Matches], by_numbers: bool
 ) -> None:
     """By another measure than ours: plain correlation of the high-passed pictures, or of those with near numbers."""
     pairs, photographs, matches = tiles

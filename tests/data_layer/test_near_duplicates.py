@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from isdm.data.near_duplicates import LARGEST_GROUP, Match, _distinct, find_near_duplicates, find_same, joined_groups
+from isdm.data.matches import LARGEST_GROUP, Match, Matches, joined_groups
+from isdm.data.near_duplicates import find_near_duplicates, find_same
 from isdm.data.similarity import SIDE_PX, prepared_windows, similarities, thumbnail, without_light
 from isdm.memory import RowsOnDisk
 
@@ -96,6 +97,7 @@ def test_many_pictures_are_compared_on_disk_and_part_by_part_with_the_same_resul
         "_ROWS_AT_ONCE": 7,
         "_COLUMNS_AT_ONCE": 11,
         "_CHANGED_AT_ONCE": 4,
+        "_FIRSTS_AT_ONCE": 5,
     }.items():
         monkeypatch.setattr(f"isdm.data.near_duplicates.{name}", value)
     on_disk = RowsOnDisk(len(stack), stack.shape[1:], np.uint8)
@@ -118,17 +120,17 @@ def test_what_all_pictures_show_does_not_join_them() -> None:
 
 def test_flat_pictures_are_joined_only_when_they_are_equal() -> None:
     flat = np.stack([np.full((SIDE_PX, SIDE_PX), grey, np.uint8) for grey in (0, 90, 90, 255)])
-    assert find_near_duplicates(flat) == []
-    same = find_same(flat, [(0, "a"), (1, "b"), (2, "b"), (3, "c")])
+    assert not find_near_duplicates(flat)
+    same = find_same(flat, ["a", "b", "b", "c"])
     assert [(match.first, match.second) for match in same] == [(1, 2)]
 
 
 def test_pictures_that_were_left_out_are_no_match() -> None:
     stack, _ = thumbnails(3)
-    kept = [(row, str(row)) for row in range(len(stack)) if row not in (0, 7)]
-    matches = find_same(stack, kept)
+    digests = ["" if row in (0, 7) else str(row) for row in range(len(stack))]
+    matches = find_same(stack, digests)
     assert matches
-    assert max(match.second for match in matches) < len(kept)
+    assert not {0, 7} & {row for match in matches for row in match[:2]}
 
 
 def test_groups_that_exist_are_joined_whole() -> None:
@@ -141,7 +143,7 @@ def test_what_is_merely_alike_does_not_chain_beyond_the_largest_group() -> None:
     chain = [Match(index, index + 1, 0.5) for index in range(count - 1)]
     sizes = Counter(joined_groups([str(index) for index in range(count)], chain))
     assert max(sizes.values()) <= LARGEST_GROUP
-    certain = [match._replace(similarity=1.0) for match in chain]
+    certain = Matches.of([match._replace(similarity=1.0) for match in chain])
     assert len(set(joined_groups([str(index) for index in range(count)], certain))) == 1
 
 
@@ -160,6 +162,19 @@ def test_thumbnails_of_16_bits_and_of_colour_are_grey_of_8_bits() -> None:
 
 
 def test_each_match_is_told_once() -> None:
-    rng = np.random.default_rng(0)
-    keys = rng.integers(0, 500, 3000)
-    np.testing.assert_array_equal(_distinct(keys.copy()), np.unique(keys))
+    stack, _ = thumbnails(6)
+    twice = np.concatenate([stack, stack[:4]])
+    digests = [str(row % len(stack)) for row in range(len(twice))]
+    pairs = [match[:2] for match in find_same(twice, digests)]
+    assert len(set(pairs)) == len(pairs)
+    assert {(row, len(stack) + row) for row in range(4)} <= set(pairs)
+    assert all(first < second for first, second in pairs)
+
+
+def test_matches_are_columns_that_can_be_chosen_from_and_renumbered() -> None:
+    told = [Match(0, 1, 0.5), Match(2, 5, 0.875), Match(1, 3, 0.75)]
+    matches = Matches.of(told)
+    assert list(matches) == told
+    assert list(matches.most_similar_first()) == [told[1], told[2], told[0]]
+    assert list(matches[np.array([True, False, True])]) == [told[0], told[2]]
+    assert list(matches.renumbered(np.arange(6) * 2)) == [Match(0, 2, 0.5), Match(4, 10, 0.875), Match(2, 6, 0.75)]

@@ -1,11 +1,11 @@
 """Verify a dataset folder: every pair opened, every rule checked, leaks between splits found, all listed at once."""
 
 from collections.abc import Sequence
-from hashlib import blake2b
 
 import numpy as np
 
 from isdm.data.dataset import Pair, SegmentationDataset, Split
+from isdm.data.image_files import picture_digest
 from isdm.data.instances import load_instance_map
 from isdm.data.near_duplicates import find_same
 from isdm.data.similarity import SIDE_PX, thumbnail
@@ -30,21 +30,20 @@ def check_dataset(dataset: SegmentationDataset) -> int:
     rows: list[tuple[Split, Pair]] = [(split, pair) for split in dataset.splits for pair in dataset.pairs(split)]
     thumbnails = RowsOnDisk(len(rows), (SIDE_PX, SIDE_PX), np.uint8)
     problems: list[str] = []
-    pictures: list[tuple[int, str]] = []
+    digests: list[str] = []
 
     def opened(index: int) -> tuple[str, str]:
         return _open(dataset, rows[index][1], thumbnails, index)
 
     looked_at = track(in_threads(opened, range(len(rows))), "Checking pairs", total=len(rows), unit="pairs")
-    for index, (digest, problem) in enumerate(looked_at):
+    for digest, problem in looked_at:
+        digests.append(digest)
         if problem:
             problems.append(problem)
-        else:
-            pictures.append((index, digest))
     with_instances = {bool(pair.instances): split for split, pair in rows}
     if len(with_instances) > 1:
         problems.append(f"{with_instances[False]} has no instance maps but {with_instances[True]} has: import again")
-    leaks = [*_parted_groups(rows), *_same_pictures(rows, thumbnails, pictures)]
+    leaks = [*_parted_groups(rows), *_same_pictures(rows, thumbnails, digests)]
     if dataset.info.split.get("by") == "image":
         for leak in leaks:
             say(f"Split by image, as asked: {leak}.")
@@ -64,7 +63,7 @@ def _open(dataset: SegmentationDataset, pair: Pair, thumbnails: RowsOnDisk, inde
     except DataError as error:
         return "", str(error)
     thumbnails.write(index, thumbnail(image)[None])
-    return blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest(), ""
+    return picture_digest(image), ""
 
 
 def _parted_groups(rows: Sequence[tuple[Split, Pair]]) -> list[str]:
@@ -78,20 +77,14 @@ def _parted_groups(rows: Sequence[tuple[Split, Pair]]) -> list[str]:
     ]
 
 
-def _same_pictures(
-    rows: Sequence[tuple[Split, Pair]], thumbnails: RowsOnDisk, pictures: list[tuple[int, str]]
-) -> list[str]:
+def _same_pictures(rows: Sequence[tuple[Split, Pair]], thumbnails: RowsOnDisk, digests: Sequence[str]) -> list[str]:
     """A line for each pair of pictures that show the same thing in two splits and are of different groups."""
-    digest_of = dict(pictures)
     lines = []
-    seen: set[tuple[int, int]] = set()
-    for match in find_same(thumbnails, pictures, CLEAR_DEVIATIONS):
-        first, second = pictures[match.first][0], pictures[match.second][0]
-        (split, pair), (other_split, other) = rows[first], rows[second]
-        if split == other_split or pair.group == other.group or (first, second) in seen:
+    for match in find_same(thumbnails, digests, CLEAR_DEVIATIONS):
+        (split, pair), (other_split, other) = rows[match.first], rows[match.second]
+        if split == other_split or pair.group == other.group:
             continue
-        seen.add((first, second))
-        kind = "the same picture as" if digest_of[first] == digest_of[second] else "nearly the same as"
+        kind = "the same picture as" if digests[match.first] == digests[match.second] else "nearly the same as"
         lines.append(
             f"{split}/{pair.image.name} shows {kind} {other_split}/{other.image.name} (similarity "
             f"{match.similarity:.2f}): import again with --near-duplicates, or name the groups with --groups"

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source, SourcePair
-from isdm.data.near_duplicates import Match, joined_groups
+from isdm.data.matches import Matches, joined_groups
 from isdm.errors import DataError, UsageError
 from isdm.text import from_spreadsheet_cell
 
@@ -63,16 +65,17 @@ def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
     return next((name for name in (pair.stem, pair.image.name, pair.image.stem) if name in group_of), None)
 
 
-def with_found_groups(pairs: Sequence[SourcePair], matches: Sequence[Match]) -> tuple[list[SourcePair], list[str]]:
+def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[list[SourcePair], list[str]]:
     """Join the groups of pairs that show the same thing; where the source has splits, only within each of them.
 
     Returns:
         The pairs with their groups, and sentences that say what was joined.
     """
     own = [pair.group or f"{pair.split or ''}/{pair.stem}" for pair in pairs]
-    across = [m for m in matches if pairs[m.first].split != pairs[m.second].split]
-    within = [m for m in matches if pairs[m.first].split == pairs[m.second].split]
-    joined = joined_groups(own, within)
+    splits = np.array([pair.split or "" for pair in pairs])
+    is_within = splits[matches.firsts] == splits[matches.seconds]
+    across = matches[~is_within]
+    joined = joined_groups(own, matches[is_within])
     first_of: dict[str, str] = {}
     for pair, group in zip(pairs, joined, strict=True):
         first_of.setdefault(group, pair.group or pair.stem)
@@ -83,7 +86,7 @@ def with_found_groups(pairs: Sequence[SourcePair], matches: Sequence[Match]) -> 
         notes.append(
             f"pictures that look the same were joined: {before} groups became {after}, the largest of {largest}"
         )
-    if across:
+    if len(across):
         one, other = pairs[across[0].first], pairs[across[0].second]
         notes.append(
             f"the source's own splits part {len(across)} pairs of pictures that look the same, such as "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -120,6 +121,13 @@ def wide_values(image: Image.Image, path: Path) -> NDArray[np.uint16]:
             f"{path} has values from {values.min()} to {values.max()}; 16 bits hold 0 to 65535: save it with 16 bits."
         )
     return values.astype(np.uint16)  # big-endian values become the machine's own
+
+
+def picture_digest(image: ImageArray) -> str:
+    """Hash of a decoded picture (H, W, C) in 32 hexadecimal digits: the same for exact duplicates alone."""
+    found = sha256(str(image.shape).encode(), usedforsecurity=False)
+    found.update(np.ascontiguousarray(image).data)
+    return found.hexdigest()[:32]
 
 
 def read_mask(path: Path) -> MaskArray:

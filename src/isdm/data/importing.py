@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +15,21 @@ from isdm import provenance
 from isdm.config import DataConfig
 from isdm.data.archives import opened_source
 from isdm.data.classes import ChosenClasses, chosen_classes
-from isdm.data.dataset import SPLITS, DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
+from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
 from isdm.data.defect_free import read_defect_free
 from isdm.data.grouping import with_found_groups, with_told_groups
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.matches import Matches
 from isdm.data.near_duplicates import find_same
 from isdm.data.placing import splits_of, without_leaking_extras
 from isdm.data.preparing import Preparation, Prepared, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
 from isdm.errors import DataError, IsdmError, OutputError
-from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json, write_text
+from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json_with, write_text
 from isdm.locking import beside, locked
+from isdm.memory import RowsOnDisk
 from isdm.parallel import in_threads
 from isdm.progress import say
 
@@ -35,7 +37,7 @@ MOST_PROBLEMS_SHOWN = 1000
 LEFT_OUT_FILE = "left_out.txt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A pair of the dataset to be: a source pair, or a window of one."""
 
@@ -121,10 +123,8 @@ def _fingerprint(source: Source) -> str:
         if path is not None and path.is_file()
     }
     ordered = sorted(files)
-    contents = [
-        [path.name, digest] for path, digest in zip(ordered, in_threads(_readable_hash, ordered), strict=True)
-    ]
-    return sha256_of_json([source.class_names, contents])
+    names = (path.name for path in ordered)
+    return sha256_of_json_with(source.class_names, zip(names, in_threads(_readable_hash, ordered), strict=True))
 
 
 def _readable_hash(path: Path) -> str:
@@ -175,7 +175,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
     pairs = [source.pairs[record.index] for record in good]
     if finds_groups(config):
-        pairs, found = with_found_groups(pairs, find_same(thumbnails, [(r.index, r.digest) for r in good]))
+        pairs, found = with_found_groups(pairs, _same_among(good, thumbnails))
         notes += [f"Groups: {note}" for note in found]
     items = [
         Item(pair, record.index, output.suffix, output.pixels)
@@ -197,6 +197,15 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     del thumbnails
     shutil.rmtree(pool)
     return notes
+
+
+def _same_among(good: Sequence[Prepared], thumbnails: RowsOnDisk) -> Matches:
+    """Matches of the good pairs, by their positions among these."""
+    digests = [""] * len(thumbnails)
+    places = np.zeros(len(thumbnails), np.int32)
+    for place, record in enumerate(good):
+        digests[record.index], places[record.index] = record.digest, place
+    return find_same(thumbnails, digests).renumbered(places)
 
 
 def _listed(problems: Sequence[str]) -> str:
@@ -237,17 +246,22 @@ def _limit_defect_free(items: list[Item], info: DatasetInfo, config: DataConfig)
 
 def _place(work: Path, items: Sequence[Item], splits: Sequence[Split], *, has_instances: bool) -> None:
     """Move the finished files out of the pool to where they belong; what an earlier run moved is there already."""
-    lines: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS if split in splits}
-    totals = Counter(splits)
-    for item, split in zip(items, splits, strict=True):
-        names = pair_names(item.pair.stem + item.suffix, len(lines[split]), totals[split], instances=has_instances)
-        for name in names.values():
-            path = work / split / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            waiting = pooled(work / "pool", name.partition("/")[0], item.index, item.suffix)
-            if waiting.is_file():
-                waiting.replace(path)
-            assert path.is_file(), f"{path} is neither in its place nor in the pool"
-        lines[split].append({**names, "group": item.pair.group or item.pair.stem, "source": "real"})
-    for split, metadata in lines.items():
-        write_metadata(work / split, metadata)
+    for split, total in Counter(splits).items():
+        chosen = (item for item, own in zip(items, splits, strict=True) if own == split)
+        names = (
+            (item, pair_names(item.pair.stem + item.suffix, index, total, instances=has_instances))
+            for index, item in enumerate(chosen)
+        )
+        write_metadata(work / split, (_placed(work, split, item, own) for item, own in names))
+
+
+def _placed(work: Path, split: Split, item: Item, names: Mapping[str, str]) -> dict[str, Any]:
+    """Move one pair's files to where they belong; returns what the metadata say of it."""
+    for name in names.values():
+        path = work / split / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waiting = pooled(work / "pool", name.partition("/")[0], item.index, item.suffix)
+        if waiting.is_file():
+            waiting.replace(path)
+        assert path.is_file(), f"{path} is neither in its place nor in the pool"
+    return {**names, "group": item.pair.group or item.pair.stem, "source": "real"}

@@ -8,16 +8,17 @@ themselves: unrelated pictures, drawn at random, tell how alike pictures of this
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from isdm.data.matches import CERTAIN_SIMILARITY, Match, Matches, joined
 from isdm.data.similarity import SIDE_PX, Floats, packed, prepared_windows, similarities, unpacked, without_light
 from isdm.memory import RowsOnDisk
 from isdm.parallel import in_threads, without_blas_threads
-from isdm.progress import track
+from isdm.progress import progress
 
 NEIGHBOURS = 30
 """Nearest pictures of each by the coarse descriptors that are compared closely."""
@@ -29,10 +30,6 @@ DEVIATIONS = 5.7
 The photographs of magnetic tiles chose it: from 6 on twins are missed, below it more groups grow to the limit.
 """
 LEAST_SIMILARITY = 0.35
-CERTAIN_SIMILARITY = 0.9
-"""Above it pictures are the same beyond doubt, whatever the others are like."""
-LARGEST_GROUP = 30
-"""What is merely alike must not chain together: only certain duplicates make a larger group."""
 
 _COARSE_PX = ((32, 2.0), (32, 4.0))
 """Side and light's sigma of the coarse descriptors."""
@@ -41,6 +38,7 @@ MOST_IN_MEMORY = 4000
 _ROWS_AT_ONCE = 512
 _COLUMNS_AT_ONCE = 4096
 _CHANGED_AT_ONCE = 128
+_FIRSTS_AT_ONCE = 256
 _PICTURES_AT_ONCE = 64
 
 Indices = NDArray[np.integer]
@@ -50,15 +48,7 @@ Rows = NDArray[Any] | RowsOnDisk
 """Made of thumbnails; on disk where they are many."""
 
 
-class Match(NamedTuple):
-    """Two pictures that show the same thing, by their positions (smaller first), and how alike they are."""
-
-    first: int
-    second: int
-    similarity: float
-
-
-def find_near_duplicates(thumbnails: Thumbnails, deviations: float = DEVIATIONS) -> list[Match]:
+def find_near_duplicates(thumbnails: Thumbnails, deviations: float = DEVIATIONS) -> Matches:
     """Find the pairs of pictures that show the same thing.
 
     Args:
@@ -70,72 +60,42 @@ def find_near_duplicates(thumbnails: Thumbnails, deviations: float = DEVIATIONS)
     """
     count = len(thumbnails)
     if count < 2:
-        return []
+        return Matches.of([])
     with without_blas_threads():  # ours are enough
         pictures = _without_light(thumbnails)
         threshold = _threshold(pictures, deviations)
-        firsts, seconds = _candidates(thumbnails)
-        values = _compared(pictures, firsts, seconds, "Comparing pictures")
-    chosen = np.flatnonzero(values >= threshold)
-    order = chosen[np.argsort(-values[chosen], kind="stable")]
-    return [Match(int(firsts[k]), int(seconds[k]), float(values[k])) for k in order]
+        neighbours = _neighbours(thumbnails)
+        found = []
+        with progress("Comparing pictures", total=count, unit="pictures") as bar:
+            for start in range(0, count, _FIRSTS_AT_ONCE):
+                part = slice(start, min(start + _FIRSTS_AT_ONCE, count))
+                found.append(_alike(pictures, *_candidates(neighbours, part), threshold))
+                bar.advance(part.stop - part.start)
+    return joined(found).most_similar_first()
 
 
-def find_same(
-    thumbnails: Thumbnails, pictures: Sequence[tuple[int, str]], deviations: float = DEVIATIONS
-) -> list[Match]:
+def find_same(thumbnails: Thumbnails, digests: Sequence[str], deviations: float = DEVIATIONS) -> Matches:
     """Find exact and near duplicates among some pictures.
 
     Args:
         thumbnails: (N, SIDE_PX, SIDE_PX) of all pictures.
-        pictures: row in `thumbnails` and hash of the decoded pixels of each picture to be compared.
+        digests: (N,) hash of the decoded pixels of each picture; "" for one that is not to be compared.
         deviations: see `find_near_duplicates`.
 
     Returns:
-        Matches by position in `pictures`, the most similar first.
+        Exact duplicates, each with the first of its kind, then near ones, the most similar first.
     """
     first_of: dict[str, int] = {}
-    found = []
-    for position, (_, digest) in enumerate(pictures):
-        first = first_of.setdefault(digest, position)
-        if first != position:
-            found.append(Match(first, position, 1.0))
-    place = {row: position for position, (row, _) in enumerate(pictures)}
-    known = {(match.first, match.second) for match in found}
-    for match in find_near_duplicates(thumbnails, deviations):
-        if match.first in place and match.second in place:
-            near = Match(place[match.first], place[match.second], match.similarity)
-            if (near.first, near.second) not in known:
-                found.append(near)
-    return found
-
-
-def joined_groups(groups: Sequence[str], matches: Sequence[Match]) -> list[str]:
-    """Join the groups (N,) of pictures that match, the most similar first.
-
-    A join that would make a group of more than `LARGEST_GROUP` pictures is left out, unless it is certain. A
-    joined group has the name of its first picture's.
-    """
-    names = list(dict.fromkeys(groups))
-    number = {name: index for index, name in enumerate(names)}
-    parent = list(range(len(names)))
-    size = [0] * len(names)
-    for group in groups:
-        size[number[group]] += 1
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for match in matches:
-        one, other = sorted((root(number[groups[match.first]]), root(number[groups[match.second]])))
-        if one == other or (size[one] + size[other] > LARGEST_GROUP and match.similarity < CERTAIN_SIMILARITY):
-            continue
-        parent[other] = one
-        size[one] += size[other]
-    return [names[root(number[group])] for group in groups]
+    exact = [
+        Match(first, place, 1.0)
+        for place, digest in enumerate(digests)
+        if digest and (first := first_of.setdefault(digest, place)) != place
+    ]
+    told = Matches.of(exact)
+    near = find_near_duplicates(thumbnails, deviations)
+    is_compared = np.array([bool(digest) for digest in digests], bool)
+    is_new = ~np.isin(near.keys(len(digests)), told.keys(len(digests)))
+    return joined([told, near[is_new & is_compared[near.firsts] & is_compared[near.seconds]]])
 
 
 def _common_part(thumbnails: Thumbnails) -> Floats | None:
@@ -168,29 +128,36 @@ def _each(thumbnails: Thumbnails, change: Callable[[NDArray[np.uint8]], Numbers]
     return rows
 
 
-def _candidates(thumbnails: Thumbnails) -> tuple[Indices, Indices]:
-    """Pairs (first < second) of near neighbours by either coarse descriptor, each pair once, sorted."""
+def _neighbours(thumbnails: Thumbnails) -> RowsOnDisk:
+    """The nearest pictures (N, M) of each by either coarse descriptor, in no order."""
     count = len(thumbnails)
     wanted = min(NEIGHBOURS, count - 1)
-    keys: Indices = np.empty((len(_COARSE_PX), count, wanted), np.int64)  # first * count + second
-    for place, (side, sigma) in enumerate(_COARSE_PX):
-        coarse = _each(thumbnails, partial(_coarse, side=side, sigma=sigma))
-        starts = range(0, count, _ROWS_AT_ONCE)
-        nearest = in_threads(partial(_nearest, coarse, wanted), starts)
-        nearest = track(nearest, "Sorting pictures", total=len(starts), unit="parts")
-        for start, found in zip(starts, nearest, strict=True):
-            own = np.arange(start, start + len(found))[:, None]
-            keys[place, start : start + len(found)] = np.minimum(own, found) * count + np.maximum(own, found)
-    key = _distinct(keys.reshape(-1))
-    return (key // count).astype(np.int32), (key % count).astype(np.int32)
+    neighbours = RowsOnDisk(count, (len(_COARSE_PX), wanted), np.int32)
+    every = [_each(thumbnails, partial(_coarse, side=side, sigma=sigma)) for side, sigma in _COARSE_PX]
+    starts = range(0, count, _ROWS_AT_ONCE)
+
+    def nearest(start: int) -> Indices:
+        return np.stack([_nearest(coarse, wanted, start) for coarse in every], axis=1)
+
+    with progress("Sorting pictures", total=count, unit="pictures") as bar:
+        for start, some in zip(starts, in_threads(nearest, starts), strict=True):
+            neighbours.write(start, some)
+            bar.advance(len(some))
+    return neighbours
 
 
-def _distinct(keys: Indices) -> Indices:
-    """Each value once, in order, as `np.unique` gives them; sorts `keys` in place, for they may be many."""
-    keys.sort()
-    is_new = np.ones(len(keys), bool)
-    np.not_equal(keys[1:], keys[:-1], out=is_new[1:])
-    return keys[is_new]
+def _candidates(neighbours: RowsOnDisk, part: slice) -> tuple[Indices, Indices]:
+    """Pairs (first < second) of neighbours whose first is in `part`: each once, sorted."""
+    count = len(neighbours)
+    keys = []
+    for start in range(part.start, count, _ROWS_AT_ONCE * 8):  # a pair may be told by its second alone
+        found = neighbours[start : start + _ROWS_AT_ONCE * 8].astype(np.int64)
+        own = np.arange(start, start + len(found))[:, None, None]
+        firsts, seconds = np.minimum(own, found), np.maximum(own, found)
+        is_here = (firsts >= part.start) & (firsts < part.stop)
+        keys.append(firsts[is_here] * count + seconds[is_here])
+    key = np.unique(np.concatenate(keys))
+    return key // count, key % count
 
 
 def _nearest(coarse: Rows, wanted: int, start: int) -> Indices:
@@ -230,13 +197,20 @@ def _threshold(pictures: Rows, deviations: float) -> float:
     pairs = rng.integers(0, count, (2, min(UNRELATED_PAIRS, 8 * count)))
     pairs = np.sort(pairs[:, pairs[0] != pairs[1]], axis=0)
     pairs = pairs[:, np.argsort(pairs[0], kind="stable")]
-    values = _compared(pictures, pairs[0], pairs[1], "Comparing unrelated pictures")
+    values = _compared(pictures, pairs[0], pairs[1])
     middle = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - middle)))
     return min(max(middle + deviations * spread, LEAST_SIMILARITY), CERTAIN_SIMILARITY)
 
 
-def _compared(pictures: Rows, firsts: Indices, seconds: Indices, title: str) -> Floats:
+def _alike(pictures: Rows, firsts: Indices, seconds: Indices, threshold: float) -> Matches:
+    """Those pairs, sorted by their first picture, that are at least so similar."""
+    values = _compared(pictures, firsts, seconds)
+    chosen = np.flatnonzero(values >= threshold)
+    return Matches(firsts[chosen].astype(np.int32), seconds[chosen].astype(np.int32), values[chosen])
+
+
+def _compared(pictures: Rows, firsts: Indices, seconds: Indices) -> Floats:
     """Similarities (P,) of pairs sorted by their first picture."""
 
     def of_one(part: slice) -> tuple[slice, Floats]:
@@ -244,8 +218,7 @@ def _compared(pictures: Rows, firsts: Indices, seconds: Indices, title: str) -> 
         return part, similarities(prepared_windows(first), unpacked(pictures[seconds[part]]))
 
     values = np.zeros(len(firsts), np.float32)
-    parts = list(_runs(firsts))
-    for part, found in track(in_threads(of_one, parts), title, total=len(parts), unit="pictures"):
+    for part, found in in_threads(of_one, _runs(firsts)):
         values[part] = found
     return values
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,15 @@ from isdm.data.dataset import (
     palette_image,
 )
 from isdm.data.fitting import fit_instances, fit_pair
-from isdm.data.image_files import ImageArray, MaskArray, as_picture, image_header, size_text, value_counts
+from isdm.data.image_files import (
+    ImageArray,
+    MaskArray,
+    as_picture,
+    image_header,
+    picture_digest,
+    size_text,
+    value_counts,
+)
 from isdm.data.image_rules import ImageFacts, ImageRule
 from isdm.data.instances import InstanceArray, check_instance_size, outside_id, read_instances
 from isdm.data.layouts.source import Source, SourcePair
@@ -46,7 +53,7 @@ COMPRESSION = 4
 """Of 9: half the time of the usual 6, and files a few per cent larger."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """A finished pair in the pool: what tells it from others of the same source pair, and its pixels a class.
 
@@ -57,7 +64,7 @@ class Output:
     pixels: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What became of a source pair: its outputs, or a problem."""
 
@@ -123,8 +130,10 @@ def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[
             (pool / kind / f"{part:05d}").mkdir(parents=True, exist_ok=True)
     thumbnails = RowsOnDisk(len(pairs), (SIDE_PX, SIDE_PX), np.uint8, pool / "thumbnails.bin")
     notes = pool / "prepared.jsonl"
-    done = {record.index: record for record in _noted(notes)}
-    todo = [index for index in range(len(pairs)) if index not in done]
+    done: list[Prepared | None] = [None] * len(pairs)
+    for record in _noted(notes):
+        done[record.index] = record
+    todo = [index for index, record in enumerate(done) if record is None]
 
     def prepared(index: int) -> Prepared:
         try:
@@ -149,7 +158,7 @@ def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[
             bar.advance()
         noting.result()
     _note(notes, fresh)
-    return [done[index] for index in range(len(pairs))], thumbnails
+    return [record for record in done if record is not None], thumbnails
 
 
 def _prepare(index: int, pair: SourcePair, preparation: Preparation, thumbnails: RowsOnDisk) -> Prepared:
@@ -167,7 +176,7 @@ def _prepare(index: int, pair: SourcePair, preparation: Preparation, thumbnails:
     digest = ""
     if finds_groups(config):
         thumbnails.write(index, thumbnail(image)[None])
-        digest = sha256(np.ascontiguousarray(image).data, usedforsecurity=False).hexdigest() + str(image.shape)
+        digest = picture_digest(image)
     outputs = []
     for window in _windows(mask, config):
         part = window.slices if window is not None else (slice(None), slice(None))

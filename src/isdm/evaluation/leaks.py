@@ -1,12 +1,12 @@
 """What would make a study worthless: test images that the training side has seen, by whatever way."""
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from isdm.data.dataset import SegmentationDataset
+from isdm.data.image_files import picture_digest
 from isdm.data.near_duplicates import find_same
 from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.errors import DataError
@@ -86,19 +86,19 @@ def _same_pictures(data: StudyData, names: Mapping[str, list[str]]) -> list[str]
     held_out = ("validation", "test")
     rows = [(side, index) for side, images in sides.items() for index in range(len(images))]
     thumbnails = np.empty((len(rows), SIDE_PX, SIDE_PX), np.uint8)
-    pictures = []
+    digests = []
     for place, (side, index) in enumerate(rows):
         image = sides[side].images[index]
         thumbnails[place] = thumbnail(image)
-        pictures.append((place, blake2b(image.tobytes(), digest_size=16).hexdigest()))
+        digests.append(picture_digest(image))
     found: dict[tuple[str, str], list[str]] = {}
-    for match in find_same(thumbnails, pictures, CLEAR_DEVIATIONS):
-        ends = [rows[pictures[place][0]] for place in (match.first, match.second)]
+    for match in find_same(thumbnails, digests, CLEAR_DEVIATIONS):
+        ends = [rows[match.first], rows[match.second]]
         ends.sort(key=lambda end: end[0] in held_out)
         (side, index), (other, place) = ends
         if (side in held_out) == (other in held_out) and {side, other} != set(held_out):
             continue
-        is_same = pictures[match.first][1] == pictures[match.second][1]
+        is_same = digests[match.first] == digests[match.second]
         if side in data.synthetic and not is_same and match.similarity < NEARLY_SAME:
             continue  # what a generator paints may resemble a test picture without having seen it
         found.setdefault((side, other), []).append(f"{names[side][index]} as {names[other][place]}")

@@ -149,8 +149,8 @@ def without_held_out(files: Sequence[Path], dataset: SegmentationDataset) -> lis
         thumbnails[row] = thumbnail(image)
         if row < len(files) and image.min() == image.max():
             flat.add(row)
-    pictures = [(row, sha256_of_file(path)) for row, path in enumerate(everything)]
-    same = {m.first for m in find_same(thumbnails, pictures) if m.first < len(files) <= m.second}
+    digests = [sha256_of_file(path) for path in everything]
+    same = {m.first for m in find_same(thumbnails, digests) if m.first < len(files) <= m.second}
     same -= flat
     kept = [path for row, path in enumerate(files) if row not in same | flat]
     if flat:
