@@ -163,20 +163,26 @@ def _candidates(neighbours: RowsOnDisk, part: slice) -> tuple[Indices, Indices]:
 def _nearest(coarse: Rows, wanted: int, start: int) -> Indices:
     """The pictures (R, wanted) that are nearest to each of those from `start` on, in no order."""
     own = coarse[start : start + _ROWS_AT_ONCE]
-    values = np.empty((len(own), 0), np.float32)
-    places = np.empty((len(own), 0), np.int64)
+    values = np.full((len(own), wanted), -np.inf, np.float32)
+    places = np.zeros((len(own), wanted), np.int32)
     for column in range(0, len(coarse), _COLUMNS_AT_ONCE):
         alike = own @ coarse[column : column + _COLUMNS_AT_ONCE].T
         itself = np.arange(len(own)) + start - column
         inside = np.flatnonzero((itself >= 0) & (itself < alike.shape[1]))
         alike[inside, itself[inside]] = -np.inf
-        values = np.concatenate([values, alike], axis=1)
-        numbers = np.broadcast_to(np.arange(column, column + alike.shape[1]), alike.shape)
-        places = np.concatenate([places, numbers], axis=1)
-        if values.shape[1] > wanted:
-            best = np.argpartition(values, -wanted, axis=1)[:, -wanted:]
-            values, places = np.take_along_axis(values, best, 1), np.take_along_axis(places, best, 1)
+        best = _largest(alike, wanted)
+        values = np.concatenate([values, np.take_along_axis(alike, best, 1)], axis=1)
+        places = np.concatenate([places, (best + column).astype(np.int32)], axis=1)
+        best = _largest(values, wanted)
+        values, places = np.take_along_axis(values, best, 1), np.take_along_axis(places, best, 1)
     return places
+
+
+def _largest(values: Floats, wanted: int) -> Indices:
+    """Positions (R, up to `wanted`) of the largest values (R, C) of each row, in no order."""
+    if values.shape[1] <= wanted:
+        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    return np.argpartition(values, -wanted, axis=1)[:, -wanted:]
 
 
 def _coarse(thumbnails: NDArray[np.uint8], side: int, sigma: float) -> Floats:

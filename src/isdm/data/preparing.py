@@ -99,7 +99,7 @@ def image_rule(source: Source) -> tuple[ImageRule | None, list[str]]:
     """
     facts = ImageFacts()
     problems: list[str] = []
-    looked_at = in_threads(partial(_look, facts), [pair.image for pair in source.pairs])
+    looked_at = in_threads(partial(_look, facts), (pair.image for pair in source.pairs))
     count = len(source.pairs)
     for problem in track(looked_at, "Looking at images", total=count, unit="images"):
         if problem:

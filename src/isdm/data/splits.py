@@ -1,7 +1,7 @@
 """Splits that keep groups together and give every split its share of every class."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,16 +91,16 @@ def grouped_parts(groups: Sequence[str], pixels: NDArray[np.int64], sizes: Seque
         (N,) the part of each image, as its position in `sizes`.
     """
     names, membership = np.unique(np.asarray(groups), return_inverse=True)
-    shown = pixels > 0
-    empty = pixels[:, 1:].sum(axis=1, keepdims=True) == 0
-    labels = np.concatenate([shown, empty, np.ones((len(groups), 1), bool)], axis=1)
-    counts = _summed(labels.astype(np.float64), membership, len(names))  # (groups, labels); the last counts images
-    amounts = np.concatenate([counts, _summed(pixels.astype(np.float64), membership, len(names))], axis=1)
+    empty = pixels[:, 1:].sum(axis=1) == 0
+    shown = [pixels[:, index] > 0 for index in range(pixels.shape[1])]
+    counts = _summed((*shown, empty, np.ones(len(groups))), membership, len(names))  # (groups, labels)
     share = np.array(sizes) / max(sum(sizes), 1)
     rng = np.random.default_rng(seed)
     tie = rng.permutation(len(names))
     best = _assigned(counts, counts, share, tie)
-    for _ in range(ATTEMPTS if len(names) <= MOST_GROUPS_TO_RETRY else 0):
+    few = len(names) <= MOST_GROUPS_TO_RETRY
+    amounts = np.concatenate([counts, _summed(list(pixels.T), membership, len(names))], axis=1) if few else counts
+    for _ in range(ATTEMPTS if few else 0):
         other = _assigned(counts, counts * rng.lognormal(0, 0.5, (len(names), 1)), share, tie)
         best = min(best, other, key=lambda assigned: _unevenness(assigned, amounts, share, counts.shape[1]))
     return [int(best[group]) for group in membership]
@@ -135,14 +135,15 @@ def _unevenness(
     assigned: NDArray[np.int64], amounts: NDArray[np.float64], share: NDArray[np.float64], num_labels: int
 ) -> float:
     """How far the parts are from their share of `amounts` (G, A), labels first; a missing label is worst."""
-    got = _summed(amounts, assigned, len(share))
+    got = _summed(list(amounts.T), assigned, len(share))
     total = np.maximum(amounts.sum(axis=0), 1e-9)
     missing = (got[:, :num_labels] == 0) & (share[:, None] * total[:num_labels] >= 0.5)
     return float(missing.sum()) + float(np.square(got / total - share[:, None]).sum())
 
 
-def _summed(values: NDArray[np.float64], place: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Sums (count, A) of the rows (N, A) that belong to each place."""
-    sums = np.zeros((count, values.shape[1]))
-    np.add.at(sums, place, values)
+def _summed(columns: Sequence[NDArray[Any]], place: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Sums (count, A) of the values that belong to each place, for A columns (N,); one is worked on at a time."""
+    sums = np.empty((count, len(columns)))
+    for index, column in enumerate(columns):
+        sums[:, index] = np.bincount(place, column, count)
     return sums
