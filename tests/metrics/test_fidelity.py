@@ -67,6 +67,44 @@ def test_the_kid_interval_of_a_resample_leaves_out_a_picture_with_itself() -> No
     assert estimate.low == pytest.approx(expected)
 
 
+def test_kid_of_groups_is_the_mean_over_pairs_of_different_groups() -> None:
+    x, y = sets(n=12, m=9, d=3)
+    groups_x, groups_y = names(12, 3), ["a", "b", "a", "a", "c", "b", "d", "d", "d"]
+
+    def within(values: Floats, groups: list[str]) -> float:
+        pairs = [(i, j) for i in range(len(values)) for j in range(len(values)) if groups[i] != groups[j]]
+        return float(np.mean([(values[i] @ values[j] / 3 + 1) ** 3 for i, j in pairs]))
+
+    expected = within(x, groups_x) + within(y, groups_y) - 2 * float(((x @ y.T / 3 + 1) ** 3).mean())
+    assert kid(x, y, groups_x, groups_y, resamples=2, seed=0).value == pytest.approx(expected)
+
+
+def test_kid_of_one_distribution_is_nought_whatever_the_groups() -> None:
+    """Groups of pictures that are much alike, of the same distribution on both sides."""
+    rng = np.random.default_rng(7)
+
+    def drawn(num_groups: int) -> tuple[Floats, list[str]]:
+        sizes = rng.integers(1, 13, num_groups)
+        middles = rng.normal(size=(num_groups, 8)).repeat(sizes, axis=0)
+        return middles + 0.3 * rng.normal(size=middles.shape), np.arange(num_groups).repeat(sizes).astype(
+            str
+        ).tolist()
+
+    found = []
+    for seed in range(40):
+        (x, groups_x), (y, groups_y) = drawn(40), drawn(20)
+        found.append(kid(x, y, groups_x, groups_y, resamples=100, seed=seed))
+    assert sum(estimate.low <= 0 <= estimate.high for estimate in found) >= 36
+    values = np.array([estimate.value for estimate in found])
+    assert abs(values.mean()) < 3 * values.std() / np.sqrt(len(values))
+
+
+def test_kid_of_a_single_group_is_undefined() -> None:
+    x, y = sets(n=6, m=5, d=3)
+    found = kid(x, y, names(6, 6), names(5), resamples=10, seed=0)
+    assert set(found.plain().values()) == {None}
+
+
 def test_intervals_hold_the_truth_and_widen_with_groups() -> None:
     """Of 40 sets, about 95 % of the intervals hold the true distance; copies in groups count once."""
     rng = np.random.default_rng(3)

@@ -138,7 +138,9 @@ def test_figures_stand_with_their_intervals() -> None:
     side = dict.fromkeys(("kid", "fid", "precision", "recall", "density"), wide)
     side |= {"coverage": {"value": 0.5, "low": None, "high": None}}  # type: ignore[dict-item]
     side |= {"density": {"value": 0.5, "low": 0.4, "high": None}}  # type: ignore[dict-item]
+    side |= {"kid": dict.fromkeys(("value", "low", "high"))}
     rows = {row["name"]: row for row in fidelity_rows({"synthetic": side})}
+    assert rows["KID"]["synthetic"] == "undefined (a single group)"
     assert rows["FID"]["synthetic"] == "1234 [1000, 1500]"
     assert rows["density"]["synthetic"] == "0.500"
     assert rows["coverage"]["synthetic"] == "0.500"

@@ -39,3 +39,16 @@ def test_each_set_has_its_values_in_the_order_given() -> None:
 
 def test_one_set_needs_no_figure() -> None:
     assert quality_figure({"only": audit(0.5, 0.3)}) is None
+
+
+def test_an_undefined_figure_leaves_its_place_empty() -> None:
+    undefined = audit(0.5, 0.3)
+    for side in undefined["fidelity"].values():
+        side["kid"] = dict.fromkeys(("value", "low", "high"))
+    figure = quality_figure({"early": audit(0.5, 0.3) | {"fidelity": undefined["fidelity"]}, "late": audit(0.9, 0.2)})
+    assert figure is not None
+    _, kid, _ = figure.axes
+    assert np.isnan(points(kid)[0][0])
+    assert points(kid)[1] == (0.2, 1)
+    dashed = next(line for line in kid.lines if line.get_label() == "held-out real images")
+    assert dashed.get_xdata() == [0.04, 0.04], "of the first audit that knows it"

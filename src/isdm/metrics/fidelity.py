@@ -116,7 +116,10 @@ def kid(
 ) -> Estimate:
     """Kernel distance of two sets of features (Binkowski et al. 2018): the unbiased squared MMD of (x.y / D + 1)^3.
 
-    The interval is a bootstrap over groups; a pair of a picture with itself drawn twice does not count.
+    Unbiased it is only over independent pictures: within a side, pairs of one group do not count. (They are alike
+    whatever the other side shows, and would make two sets of the same distribution look different.) The interval is
+    a bootstrap over groups, in which a group and its own repetition do not count either. Undefined, with figures
+    that are no numbers, where a side has a single group.
 
     Args:
         real: (N, D).
@@ -127,31 +130,50 @@ def kid(
         seed: of the resamples.
     """
     x, y = real.astype(np.float64), synthetic.astype(np.float64)
-    kernels = [(a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
-    own = [np.diag(kernel).copy() for kernel in kernels[:2]]
+    sides = [groups_of(names) for names in (real_groups, synthetic_groups)]
+    if min(map(len, sides)) < 2:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    sizes = [np.array([len(rows) for rows in groups], np.float64) for groups in sides]
+    kernels = [
+        _sums_by_group((a @ b.T / x.shape[1] + 1) ** 3, sides[one], sides[other])
+        for a, b, one, other in ((x, x, 0, 0), (y, y, 1, 1), (x, y, 0, 1))
+    ]
+    for kernel in kernels[:2]:
+        np.fill_diagonal(kernel, 0)
 
-    def distances(wx: Floats, wy: Floats) -> Floats:
-        """MMD of resamples with multiplicities (R, N) and (R, M)."""
+    def distances(*times: Floats) -> Floats:
+        """MMD of resamples that draw each group so many times, (R, G) of either side."""
+        drawn = [t * size for t, size in zip(times, sizes, strict=True)]
         within = [
-            (((w @ k) * w).sum(axis=1) - (w * w) @ d) / (w.sum(axis=1) ** 2 - (w * w).sum(axis=1))
-            for w, k, d in zip((wx, wy), kernels[:2], own, strict=True)
+            ((t @ kernel) * t).sum(axis=1) / (n.sum(axis=1) ** 2 - (n * n).sum(axis=1))
+            for t, kernel, n in zip(times, kernels[:2], drawn, strict=True)
         ]
-        across = ((wx @ kernels[2]) * wy).sum(axis=1) / (wx.sum(axis=1) * wy.sum(axis=1))
+        across = ((times[0] @ kernels[2]) * times[1]).sum(axis=1) / (drawn[0].sum(axis=1) * drawn[1].sum(axis=1))
         return np.asarray(within[0] + within[1] - 2 * across)
 
-    value = float(distances(np.ones((1, len(x))), np.ones((1, len(y))))[0])
+    value = float(distances(*(np.ones((1, len(groups))) for groups in sides))[0])
     rng = np.random.default_rng((seed, 0x1D))
-    draws = distances(_multiplicities(real_groups, resamples, rng), _multiplicities(synthetic_groups, resamples, rng))
+    with np.errstate(invalid="ignore"):  # a resample may draw one group alone
+        draws = distances(*(_times(len(groups), resamples, rng) for groups in sides))
     low, high = np.nanquantile(draws, (0.025, 0.975))
     return Estimate(value, float(low), float(high))
+
+
+def _sums_by_group(kernel: Floats, rows: Sequence[Indices], columns: Sequence[Indices]) -> Floats:
+    """Sums (G, H) of a kernel (N, M) over the pictures of each pair of groups."""
+    over_columns = np.stack([kernel[:, chosen].sum(axis=1) for chosen in columns], axis=1)
+    return np.stack([over_columns[chosen].sum(axis=0) for chosen in rows])
+
+
+def _times(num_groups: int, resamples: int, rng: np.random.Generator) -> Floats:
+    """How often each group is drawn (R, G) with replacement."""
+    return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=resamples).astype(np.float64)
 
 
 def _multiplicities(names: Sequence[str], resamples: int, rng: np.random.Generator) -> Floats:
     """How often each picture is drawn (R, N) when groups are drawn with replacement."""
     number = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)[1]
-    count = int(number.max()) + 1
-    times = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return times[:, number].astype(np.float64)
+    return _times(int(number.max()) + 1, resamples, rng)[:, number]
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ def _with_interval(side: Mapping[str, Any] | None, name: str) -> str:
     if side is None:
         return "too few pictures"
     value, low, high = (side[name][key] for key in ("value", "low", "high"))
+    if value is None:
+        return "undefined (a single group)"
     digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
     if low is None or high is None:  # a resample of few groups had nothing to compare
         return f"{value:.{digits}f}"

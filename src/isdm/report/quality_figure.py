@@ -58,7 +58,8 @@ def _of(audits: Audits, name: str) -> list[Mapping[str, Any]]:
 def _held_out(audits: Audits, name: str) -> float | None:
     """What held-out real pictures score in the first audit that knows; None where no audit does."""
     sides = (audit.get("fidelity", {}).get("held_out") for audit in audits.values())
-    return next((float(side[name]["value"]) for side in sides if side is not None), None)
+    values = (side[name]["value"] for side in sides if side is not None)
+    return next((float(value) for value in values if value is not None), None)
 
 
 def _draw(axes: Axes, values: Sequence[Mapping[str, Any]], aside: float, colour: str, name: str) -> None:
