@@ -1,9 +1,11 @@
 """Claim: an option of training that makes pictures agree better with their masks also makes better training data.
 
-The demo's dataset and settings; a generator for each variant and seed, and one study of segmenters that see its
-pictures alone. Agreement (`training_options.py`) is only a proxy for this. What is finished is kept and goes on.
+The dataset and settings of a finished run, such as the demo's or a fold's; a generator for each variant and seed, and
+one study of segmenters that see its pictures alone. Agreement (`training_options.py`) is only a proxy for this. What
+is finished is kept and goes on.
     isdm demo --out isdm-demo
     python benchmarks/options_downstream.py isdm-demo/run
+    python benchmarks/options_downstream.py runs/tiles/fold-0 --variants published v-min-snr
 """
 
 import argparse
@@ -22,25 +24,31 @@ from isdm.files import read_json, write_json
 VARIANTS: dict[str, dict[str, Any]] = {
     "uniform": {"loss_weighting": "uniform"},
     "min-snr": {"loss_weighting": "min-snr"},
+    "published": {"prediction": "eps", "loss_weighting": "uniform"},
+    "v-min-snr": {"prediction": "v", "loss_weighting": "min-snr"},
 }
 
 
 def painted_by(run: Path, work: Path, variant: str, seed: int) -> SegmentationDataset:
-    """The synthetic dataset of a variant's generator, made as the demo makes its own."""
+    """The synthetic dataset of a variant's generator, made as the run makes its own."""
     settings = yaml.safe_load((run / "experiment.yaml").read_text())
     real, folder = SegmentationDataset(run / "data"), work / f"{variant}-{seed}"
     change = {**VARIANTS[variant], "seed": seed}
     train(build(TrainConfig, merged(settings["train"], change), where=variant), real, folder / "model")
-    tuning = build(FinetuneConfig, merged(settings["finetune"], change), where=variant)
-    finetune(tuning, folder / "model", real, folder / "tuned")
+    model = folder / "model"
+    if settings.get("finetune") is not None:
+        tuning = build(FinetuneConfig, merged(settings["finetune"], change), where=variant)
+        finetune(tuning, model, real, folder / "tuned")
+        model = folder / "tuned"
     sampling = build(SampleConfig, merged(settings["sample"], {"seed": seed}), where=variant)
-    sample(sampling, folder / "tuned", real, folder / "synthetic")
+    sample(sampling, model, real, folder / "synthetic")
     return SegmentationDataset(folder / "synthetic")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("run", type=Path, help="folder `run` of a finished demo")
+    options.add_argument("run", type=Path, help="folder of a finished run, such as that of the demo")
+    options.add_argument("--variants", nargs="+", choices=VARIANTS, default=["uniform", "min-snr"])
     options.add_argument("--seeds", type=int, default=1, help="generators of every variant")
     options.add_argument("--repeats", type=int, default=3, help="trainings of every segmenter")
     options.add_argument("--work", type=Path, default=Path("runs/options_downstream"))
@@ -50,17 +58,18 @@ def main() -> None:
     sets = {
         f"{variant}-{seed}": painted_by(arguments.run, arguments.work, variant, seed)
         for seed in range(arguments.seeds)
-        for variant in VARIANTS
+        for variant in arguments.variants
     }
     settings = yaml.safe_load((arguments.run / "experiment.yaml").read_text())["evaluate"]
     grid: dict[str, Any] = {"real_counts": [0], "synthetic_counts": ["equal"], "repeats": arguments.repeats}
-    grid["epochs"] = 2 * settings["epochs"]  # the demo's largest mix has twice as many images: as many steps as there
+    grid |= {"baseline": None, "primary": None}
+    grid["epochs"] = 2 * settings["epochs"]  # the largest mix has twice as many images: as many steps as there
     study = arguments.work / "study"
     config = build(EvaluateConfig, merged(settings, grid), where="the study")
     table = pl.read_parquet(evaluate(config, real, sets, study))
     cells = [read_json(path) for path in sorted((study / "cells").glob("*/*.json"))]
     result: dict[str, Any] = {
-        "claim": "Which loss weighting makes the better training data: segmenters that see synthetic pictures alone.",
+        "claim": "Which objective makes the better training data: segmenters that see synthetic pictures alone.",
         "cells": len(cells),
         "variants": _by_variant(table),
         "machine": machine(),

@@ -202,8 +202,7 @@ def measure_quality(
     """Draw for the same masks with the same seeds by every way and compare."""
     chosen = real.choose(arguments.samples, arguments.seed)
     masks, groups = real.masks[chosen], real.groups[chosen]
-    of_model = f"{arguments.size}px-{arguments.base_channels}-{arguments.train_steps}-steps"
-    folder = arguments.work / f"{of_model}-{arguments.samples}-pictures-seed{arguments.seed}"
+    folder = arguments.work / f"{_model_name(arguments)}-{arguments.samples}-pictures-seed{arguments.seed}"
 
     def drawn_by(pipeline: SemanticDiffusionPipeline, setting: Setting) -> Drawn:
         name = f"{setting}-{str(pipeline.unet.dtype).removeprefix('torch.')}".replace(":", "-").replace("+", "p")
@@ -245,6 +244,14 @@ def measure_quality(
     return quality
 
 
+def _model_name(arguments: argparse.Namespace) -> str:
+    objective = f"-{arguments.prediction}-{arguments.loss_weighting}"
+    return (
+        f"{arguments.size}px-{arguments.base_channels}-{arguments.train_steps}-steps"
+        f"{'' if objective == '-eps-uniform' else objective}"
+    )
+
+
 def _arguments() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--our", nargs="+", type=Setting.parse, help="SAMPLER:STEPS[:LOW-HIGH], several to compare")
@@ -252,6 +259,8 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--train-steps", type=int, default=1200, help="optimiser steps of the model")
     options.add_argument("--size", type=int, default=32, help="height and width of the fruit")
     options.add_argument("--base-channels", type=int, default=24, help="width of the model")
+    options.add_argument("--prediction", default="eps", help="what the model predicts: eps or v")
+    options.add_argument("--loss-weighting", default="uniform", help="uniform or min-snr")
     options.add_argument("--samples", type=int, default=512, help="pictures by every way")
     options.add_argument("--seed", type=int, default=0, help="of masks and noise")
     options.add_argument("--batch", type=int, default=16, help="pictures at once where time is measured")
@@ -276,7 +285,8 @@ def main() -> None:
     unet = {"base_channels": arguments.base_channels, "spade_channels": 128}
     options = {**SMALL_MODEL, "unet": {**SMALL_MODEL["unet"], **unet}}
     options |= {"steps": arguments.train_steps, "device": arguments.device}
-    model = arguments.work / f"model-{arguments.size}px-{arguments.base_channels}-{arguments.train_steps}-steps"
+    options |= {"prediction": arguments.prediction, "loss_weighting": arguments.loss_weighting}
+    model = arguments.work / f"model-{_model_name(arguments)}"
     papers, ours = (train_or_load(options, dataset, model) for _ in range(2))
     device = select_device(arguments.device)
     papers.prepare(device, torch.float32)

@@ -15,7 +15,7 @@ from isdm.cli.app import app
 
 NARROW = ["--set", "unet.base_channels=8", "--set", "unet.spade_channels=8", "--set", "unet.norm_groups=4"]
 SMALLEST: dict[str, dict[str, str]] = {
-    "data import": {"--size": "32", "--window": "48"},
+    "data import": {"--size": "32", "--window": "48", "--train": "4"},
     "train": {"--steps": "2"},
     "finetune": {"--steps": "1"},
     "sample": {"-n": "6", "--variants": "1"},

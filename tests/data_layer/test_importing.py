@@ -1,6 +1,7 @@
 """Importing plain folders: what comes out, and how it is split."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from isdm.config import DataConfig, build
 from isdm.data.checking import check_dataset
 from isdm.data.dataset import SPLITS, SegmentationDataset
 from isdm.data.importing import import_dataset
+from isdm.errors import ConfigError
 
 
 def test_every_pair_comes_out_as_it_went_in(fruit_source: Path) -> None:
@@ -148,6 +150,41 @@ def test_pairs_without_defects_are_limited(fruit_source: Path, put: Put, noise: 
     assert sum(stem.startswith("fruit") for stem in stems) == 15
     assert sum(stem.startswith("clean") for stem in stems) == 6
     assert any("34 of 40 pairs without foreground were left out" in note for note in dataset.info.source["notes"])
+
+
+def test_fewer_training_images_are_kept_by_whole_groups(fruit_source: Path, put: Put, noise: Noise) -> None:
+    for index in range(60):
+        put(f"source/images/more{index // 3}_{index}.png", noise(index))
+        put(f"source/masks/more{index // 3}_{index}.png", np.eye(8) * 255 * (index % 2))
+    everything = imported(fruit_source, group_by=r"^([a-z]+\d+)_")
+    of_all = groups_by_split(everything)
+    shutil.rmtree(everything.folder)
+    dataset = imported(fruit_source, group_by=r"^([a-z]+\d+)_", train=12)
+    of_few = groups_by_split(dataset)
+    assert of_few["test"] == of_all["test"]
+    assert of_few["validation"] == of_all["validation"]
+    assert set(of_few["train"]) < set(of_all["train"])
+    pairs = dataset.pairs("train")
+    assert len(pairs) == 12
+    assert set(Counter(pair.group for pair in pairs).values()) == {3}, "whole groups"
+    with_foreground = [bool(dataset.load_mask(pair).any()) for pair in pairs]
+    assert {True, False} == set(with_foreground), "as even in their classes as all were"
+    assert any("12 of 48 training images were kept (train = 12)" in note for note in dataset.info.source["notes"])
+    assert not (dataset.folder / "pool").exists()
+
+
+def test_extras_are_not_counted_among_fewer_training_images(fruit_source: Path, put: Put, noise: Noise) -> None:
+    for index in range(4):
+        put(f"clean/{index}.png", noise(100 + index))
+    dataset = imported(fruit_source, group_by=None, train=5, defect_free=fruit_source.parent / "clean")
+    stems = [pair.stem for pair in dataset.pairs("train")]
+    assert sum(stem.startswith("fruit") for stem in stems) == 5
+    assert len(stems) == 9
+
+
+def test_more_training_images_than_there_are(fruit_source: Path) -> None:
+    with pytest.raises(ConfigError, match="train = 10 but the other splits leave 9 training images; lower it"):
+        imported(fruit_source, group_by=r"fruit\d", train=10)
 
 
 def test_a_dataset_can_be_imported_again_with_its_splits_and_groups(fruit_source: Path) -> None:

@@ -82,7 +82,7 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("audit", 1),
         ("guide", 3),
-        ("how-many", 3),
+        ("how-many", 4),
         ("own-data", 5),
         ("recipes", 4),
         ("study", 5),

@@ -125,7 +125,8 @@ def _shape_of_source(config: DataConfig) -> Shape:
     test = config.test if config.folds is None else 1 / config.folds
     sizes = split_sizes(_num_kept(source.pairs, config.max_defect_free), test, config.validation)
     num_extra = len(image_files(config.defect_free)) if config.defect_free is not None else 0
-    return Shape(size, 1 if grey else 3, len(source.class_names), sizes["train"] + num_extra)
+    num_train = min(sizes["train"], config.train or sizes["train"])
+    return Shape(size, 1 if grey else 3, len(source.class_names), num_train + num_extra)
 
 
 def _num_kept(pairs: Sequence[SourcePair], max_defect_free: float | None) -> int:

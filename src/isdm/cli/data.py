@@ -56,6 +56,9 @@ def import_(
     validation: Annotated[
         str | None, typer.Option(help="Share of what test leaves, or number, of validation images (0.2).")
     ] = None,
+    train: Annotated[
+        int | None, typer.Option(help="Training images to keep, by whole groups: what would fewer give? (all)")
+    ] = None,
     defect_free: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Further pictures without any defect and without masks.")
     ] = None,
@@ -91,6 +94,7 @@ def import_(
         fold=fold,
         test=options.number(test),
         validation=options.number(validation),
+        train=train,
         defect_free=defect_free,
         max_defect_free=max_defect_free,
         skip_bad=skip_bad,

@@ -57,6 +57,8 @@ class DataConfig(StageConfig):
     """Share (below 1) or number of test images."""
     validation: float | int = Field(0.2, ge=0)
     """Share of what the test split leaves (below 1), or number, of validation images."""
+    train: int | None = Field(None, ge=1)
+    """Training images to keep, by whole groups; without it all that test and validation leave."""
     defect_free: PathOption | None = None
     """Folder of further pictures without any defect and without masks, for the training split."""
     max_defect_free: float | None = Field(None, ge=0)

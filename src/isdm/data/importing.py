@@ -22,7 +22,7 @@ from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches
 from isdm.data.near_duplicates import find_same
-from isdm.data.placing import splits_of, without_leaking_extras
+from isdm.data.placing import splits_of, with_fewer_to_train_on, without_leaking_extras
 from isdm.data.preparing import Preparation, Prepared, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
@@ -184,8 +184,9 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     ]
     items, left = _limit_defect_free(items, info, config)
     chosen, by = splits_of([item.pair for item in items], _pixels(items), config)
+    items, chosen, fewer = with_fewer_to_train_on(items, chosen, _pixels(items), config)
     items, chosen, leaking = without_leaking_extras(items, chosen)
-    notes += [f"Pairs: {note}" for note in (*left, *leaking)]
+    notes += [f"Pairs: {note}" for note in (*left, *fewer, *leaking)]
     if problems:
         write_text(work / LEFT_OUT_FILE, "".join(f"{problem}\n" for problem in problems))
         notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}")

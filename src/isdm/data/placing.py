@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.layouts.source import SourcePair
-from isdm.data.splits import folded_split, grouped_split, split_sizes, taken_from_train
-from isdm.errors import DataError
+from isdm.data.splits import folded_split, grouped_parts, grouped_split, split_sizes, taken_from_train
+from isdm.errors import ConfigError, DataError
 
 Pixels = NDArray[np.int64]
 
@@ -91,3 +91,31 @@ def without_leaking_extras(
     left_out = len(made) - len(kept)
     notes = [f"{left_out} defect-free pictures were left out: the validation or test split has their groups"]
     return [item for item, _ in kept], [split for _, split in kept], notes if left_out else []
+
+
+def with_fewer_to_train_on(
+    made: Sequence[Made], splits: Sequence[Split], pixels: Pixels, config: DataConfig
+) -> tuple[list[Made], list[Split], list[str]]:
+    """Keep `config.train` training images by whole groups, as even in their classes as all were; says how many.
+
+    Pictures that are for training alone are not counted, and stay.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    wanted = config.train
+    rows = [index for index, split in enumerate(splits) if split == "train" and not made[index].pair.train_only]
+    if wanted is None or wanted == len(rows):
+        return list(made), list(splits), []
+    if wanted > len(rows):
+        raise ConfigError(f"train = {wanted} but the other splits leave {len(rows)} training images; lower it.")
+    groups = [made[row].pair.group or made[row].pair.stem for row in rows]
+    parts = grouped_parts(groups, pixels[rows], [wanted, len(rows) - wanted], config.seed)
+    left_out = {row for row, part in zip(rows, parts, strict=True) if part == 1}
+    if len(left_out) == len(rows):
+        raise ConfigError(f"train = {wanted} is less than the smallest group of images has; raise it.")
+    kept = [
+        (item, split) for index, (item, split) in enumerate(zip(made, splits, strict=True)) if index not in left_out
+    ]
+    note = f"{len(rows) - len(left_out)} of {len(rows)} training images were kept (train = {wanted})"
+    return [item for item, _ in kept], [split for _, split in kept], [note]
