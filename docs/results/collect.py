@@ -1,6 +1,8 @@
 """Collect the figures of a finished `isdm run` for publication: small files, no paths, hardware named.
 
 python docs/results/collect.py runs/magnetic-tile docs/results/magnetic-tile-64px
+
+Of a cross-validation these are the pooled study and the audit of every fold.
 """
 
 import json
@@ -29,8 +31,10 @@ def main(run: Path, out: Path) -> None:
     report = run / "study" / "report"
     for path in (*sorted((report / "tables").iterdir()), *sorted((report / "figures").glob("*.png"))):
         shutil.copyfile(path, out / path.name)
-    audit = json.loads((run / "audit" / "audit.json").read_text())
-    (out / "audit.json").write_text(json.dumps(audit, indent=2) + "\n")
+    folds = sorted(path for path in run.glob("fold-*") if path.is_dir())
+    audits = {one.name: json.loads((one / "audit" / "audit.json").read_text()) for one in folds or [run]}
+    for name, audit in audits.items():
+        (out / (f"audit-{name}.json" if folds else "audit.json")).write_text(json.dumps(audit, indent=2) + "\n")
     config = yaml.safe_load((run / "experiment.yaml").read_text())
     config["data"]["source"] = Path(config["data"]["source"]).name
     (out / "experiment.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -38,13 +42,19 @@ def main(run: Path, out: Path) -> None:
     baseline = facts["config"].get("baseline") or "plain"
     summary = summary_table(read_results(run / "study" / "results.parquet"), baseline)
     compared = comparison_table(read_counts(run / "study"), summary, facts["primary_row"])
-    records = {stage: record for stage in STAGES if (record := read(run / stage)) is not None}
-    (out / "summary.md").write_text("\n".join(lines(config["name"], audit, facts, summary, compared, records)) + "\n")
+    records = {
+        f"{one.name} {stage}" if folds else stage: record
+        for one in folds or [run]
+        for stage in STAGES
+        if (record := read(one / stage)) is not None
+    }
+    text = lines(config["name"], audits, facts, summary, compared, records)
+    (out / "summary.md").write_text("\n".join(text) + "\n")
 
 
 def lines(
     name: str,
-    audit: dict[str, Any],
+    audits: dict[str, dict[str, Any]],
     facts: dict[str, Any],
     summary: pl.DataFrame,
     compared: pl.DataFrame,
@@ -54,15 +64,21 @@ def lines(
     machine = ", ".join(f"{key} {value}" for key, value in describe() if not key.startswith(("GPU", "Used", "Extra")))
     seconds = ", ".join(f"{stage} {record.seconds:.0f}" for stage, record in records.items())
     text = [f"# {name}", "", f"Machine: {platform.machine()}; {machine}.", f"Seconds a stage: {seconds}.", ""]
-    text += ["| read by a segmenter trained on real images | mean foreground IoU | share of real |", "|---|---|---|"]
-    for label, iou, share in (
-        ("real held-out images", "real_iou", None),
-        ("synthetic images, their own masks", "synthetic_iou", "agreement"),
-        ("synthetic images, masks of others", "shuffled_iou", "shuffled_agreement"),
-    ):
-        ratio = "1.000" if share is None else f"{audit[share]:.3f}"
-        text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
-    text += ["", f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1), ""]
+    for fold, audit in audits.items():
+        text += [f"{fold}:", ""] if len(audits) > 1 else []
+        text += [
+            "| read by a segmenter trained on real images | mean foreground IoU | share of real |",
+            "|---|---|---|",
+        ]
+        for label, iou, share in (
+            ("real held-out images", "real_iou", None),
+            ("synthetic images, their own masks", "synthetic_iou", "agreement"),
+            ("synthetic images, masks of others", "shuffled_iou", "shuffled_agreement"),
+        ):
+            ratio = "1.000" if share is None else f"{audit[share]:.3f}"
+            text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
+        text.append("")
+    text += [f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1), ""]
     text += ["| architecture | training images | repeats | mean foreground IoU | spread | points over real alone |"]
     text.append("|---|---|---|---|---|---|")
     gained = compared.filter((pl.col("measure") == FOREGROUND) & pl.col("gain").is_not_null())
