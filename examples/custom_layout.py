@@ -22,7 +22,7 @@ import isdm
 from isdm.config import DataConfig, build
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts import register
-from isdm.data.layouts.source import Source, SourcePair, image_files
+from isdm.data.layouts.source import Source, SourcePair, image_files, of_memory
 
 CLASSES = ("background", "scratch", "dent")
 Box = tuple[str, int, int, int, int]
@@ -41,7 +41,9 @@ def read(source: Path, config: DataConfig) -> Source:
             left, top, right, bottom = (int(line[side]) for side in ("left", "top", "right", "bottom"))
             boxes.setdefault(line["file"], []).append((line["kind"], left, top, right, bottom))
     pairs = [
-        SourcePair(image, source / "defects.csv", image.stem, partial(draw, image, boxes.get(image.name, [])))
+        SourcePair.of(
+            image, source / "defects.csv", image.stem, of_memory(partial(draw, image, boxes.get(image.name, [])))
+        )
         for image in image_files(source)
     ]
     problems = [f"defects.csv names {name}, which is not there" for name in boxes if not (source / name).is_file()]

@@ -259,7 +259,8 @@ def test_a_plan_counts_the_pairs_that_an_import_keeps(experiment: Path, tmp_path
     for number, path in enumerate(masks):  # 4 of 16 views show a defect
         Image.fromarray(np.full((32, 32), number < 4, np.uint8)).save(path)
     values["data"] |= {"max_defect_free": 1.0, "group_by": None}
-    for given, kept in (({}, 4), ({"folds": 2}, 3), ({"train": 2}, 2)):  # of 8 pairs; validation is a part of what is no test
+    # Of 8 pairs; validation is a part of what is no test.
+    for given, kept in (({}, 4), ({"folds": 2}, 3), ({"train": 2}, 2)):
         values["data"] |= given
         experiment.write_text(yaml.safe_dump(values))
         assert _shape(read_experiment(experiment).data, tmp_path / "none").num_train_images == kept

@@ -16,7 +16,7 @@ from imported import groups_by_split, imported, loaded, names
 from isdm.cli.experiment import read_experiment
 from isdm.config import DataConfig, ExperimentConfig, build
 from isdm.data.layouts import read_source
-from isdm.data.layouts.source import Source
+from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.recipes import RECIPES, kept_categories, with_recipe
 from isdm.errors import ConfigError, DataError
 
@@ -255,10 +255,10 @@ def test_no_mask_is_decoded_to_choose(archive: Archive) -> None:
     config = build(DataConfig, {"source": archive(mixed(20)), "recipe": "lemons-bim"})
     source = read_source(config)[1]
 
-    def refuse() -> np.ndarray:
+    def refuse(_: SourcePair) -> np.ndarray:
         raise AssertionError("a mask was decoded")
 
-    undrawn = replace(source, pairs=[replace(pair, load_mask=refuse) for pair in source.pairs])
+    undrawn = replace(source, pairs=[replace(pair, read=refuse) for pair in source.pairs])
     assert len(with_recipe(undrawn, config)[0].pairs) == 12
 
 
@@ -269,12 +269,10 @@ def test_where_the_layout_does_not_say_the_masks_tell(archive: Archive) -> None:
     expected = [pair.stem for pair in with_recipe(source, config)[0].pairs]
     assert [pair.stem for pair in with_recipe(silent, config)[0].pairs] == expected
 
-    def broken() -> np.ndarray:
+    def broken(_: SourcePair) -> np.ndarray:
         raise DataError("a.png is missing.")
 
-    chosen, _ = with_recipe(
-        replace(silent, pairs=[replace(silent.pairs[0], load_mask=broken), *silent.pairs]), config
-    )
+    chosen, _ = with_recipe(replace(silent, pairs=[replace(silent.pairs[0], read=broken), *silent.pairs]), config)
     assert chosen.problems == ["a.png is missing."]
 
 

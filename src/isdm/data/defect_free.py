@@ -1,13 +1,12 @@
 """Pictures without any defect: nobody has to draw masks for them, as all of each is background."""
 
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from isdm.data.image_files import MaskArray, read_picture
-from isdm.data.layouts.source import SourcePair, image_files
+from isdm.data.layouts.source import SourcePair, image_files, of_file
 from isdm.errors import DataError
 
 ENDING = "_defect_free"
@@ -26,11 +25,12 @@ def read_defect_free(folder: Path, taken_stems: Collection[str]) -> list[SourceP
     if not folder.is_dir():
         raise DataError(f"defect_free = {folder} is not a folder; give one with pictures without any defect.")
     pairs = []
+    read = of_file(background_mask)
     for path in image_files(folder):
         stem = path.relative_to(folder).with_suffix("").as_posix().replace("/", "_")
         while stem in taken_stems:
             stem += ENDING
-        pairs.append(SourcePair(path, path, stem, partial(background_mask, path), train_only=True))
+        pairs.append(SourcePair.of(path, path, stem, read, train_only=True))
     if not pairs:
         raise DataError(f"defect_free = {folder} holds no picture; put them there, or leave the option out.")
     return pairs

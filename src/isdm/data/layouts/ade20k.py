@@ -8,14 +8,13 @@ that `objectInfo150.txt` in the source gives, or else the published ones.
 """
 
 import re
-from functools import partial
 from pathlib import Path
 
 from isdm.config import DataConfig
 from isdm.data.dataset import MAX_CLASSES, Split
 from isdm.data.image_files import read_mask
 from isdm.data.label_tables import ADE20K_NAMES
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, of_file
 from isdm.data.tree_files import all_different, files_in, in_either_case, is_folder, text_lines
 from isdm.errors import DataError
 
@@ -65,8 +64,9 @@ def read(source: Path, config: DataConfig) -> Source:
             else:
                 problems.append(f"{image} has no mask; expected {mask}")
     stems = all_different([image.stem for image, _, _ in found])
+    read = of_file(read_mask)
     pairs = [
-        SourcePair(image, mask, stem, partial(read_mask, mask), split=split)
+        SourcePair.of(image, mask, stem, read, split=split)
         for (image, mask, split), stem in zip(found, stems, strict=True)
     ]
     notes = [

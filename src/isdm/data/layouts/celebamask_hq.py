@@ -11,7 +11,6 @@ have CelebA's splits, otherwise none; who a picture shows is not known.
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +63,7 @@ def read(source: Path, config: DataConfig) -> Source:
             problems.append(f"{image} is not in {root / MAPPING}; add it, or remove that file to split anew")
         elif files:
             split = None if splits is None else splits[number]
-            load = partial(load_mask, image, files)
-            pairs.append(SourcePair(image, files[0], f"{number:05d}", load, split=split, more_files=files[1:]))
+            pairs.append(SourcePair.of(image, files[0], f"{number:05d}", _read, split=split, more_files=files[1:]))
     notes = [
         "each part's file gives its class wherever it is not 0; parts later in the list of classes lie on top",
         "masks are scaled up to their images by a whole number (2 as published), nearest neighbour",
@@ -74,6 +72,10 @@ def read(source: Path, config: DataConfig) -> Source:
         else f"there are no splits, as {MAPPING} and {PARTITION} are not both there; one person may be in several",
     ]
     return Source(CLASS_NAMES, pairs, notes=notes, problems=problems)
+
+
+def _read(pair: SourcePair) -> MaskArray:
+    return load_mask(pair.image, (pair.mask, *pair.more_files))
 
 
 def load_mask(image: Path, parts: tuple[Path, ...]) -> MaskArray:

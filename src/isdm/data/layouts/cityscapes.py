@@ -11,7 +11,6 @@ training. Frames of one sequence, the first number in the name, are alike and ma
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.label_tables import CITYSCAPES, CITYSCAPES_LABELS
-from isdm.data.layouts.source import Source, SourcePair, image_files
+from isdm.data.layouts.source import Source, SourcePair, image_files, of_file
 from isdm.data.tree_files import all_different, in_either_case, is_folder, subfolders
 from isdm.errors import DataError
 
@@ -81,8 +80,9 @@ def read(source: Path, config: DataConfig) -> Source:
             notes.insert(0, f"{kinds[kind]} masks are read from {truth}_{kind}.png: {meaning}")
     notes.append("class 0 is road: no class is background; frames of one city's sequence are a group")
     stems = all_different([frame.name for frame in frames])
+    readers = {kind: of_file(load) for kind, load in _LOADERS.items()}
     pairs = [
-        SourcePair(frame.image, frame.mask, stem, _loader(frame), frame.sequence, frame.split)
+        SourcePair.of(frame.image, frame.mask, stem, readers[frame.kind], group=frame.sequence, split=frame.split)
         for frame, stem in zip(frames, stems, strict=True)
     ]
     return Source(
@@ -106,8 +106,7 @@ def load_train_ids(path: Path) -> MaskArray:
     return _through(_TRAIN_TABLE, path, "train id", expected)
 
 
-def _loader(frame: Frame) -> partial[MaskArray]:
-    return partial(load_label_ids if frame.kind == LABEL_IDS else load_train_ids, frame.mask)
+_LOADERS = {LABEL_IDS: load_label_ids, TRAIN_IDS: load_train_ids}
 
 
 def _through(table: NDArray[np.int16], path: Path, what: str, expected: str) -> MaskArray:
@@ -157,7 +156,7 @@ def _useless_test(frames: Sequence[Frame], problems: Sequence[str]) -> str:
         return "they have no masks" if problems else ""
     for frame in [frames[index * len(frames) // TEST_MASKS_LOOKED_AT] for index in range(TEST_MASKS_LOOKED_AT)]:
         try:
-            if (_loader(frame)() != IGNORE_INDEX).any():
+            if (_LOADERS[frame.kind](frame.mask) != IGNORE_INDEX).any():
                 return ""
         except DataError:
             return ""  # which will be reported when all masks are read

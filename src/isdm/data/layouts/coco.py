@@ -21,7 +21,7 @@ from isdm.data.coco_classes import CocoClasses, find_classes
 from isdm.data.coco_json import CocoFile, CocoImage, read_coco
 from isdm.data.coco_regions import Drawing, load_drawings
 from isdm.data.dataset import IGNORE_INDEX, Split
-from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside
+from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside, of_memory
 from isdm.data.recipes import kept_categories
 from isdm.data.tree_files import head, is_file, unique_stems
 from isdm.errors import DataError
@@ -226,13 +226,13 @@ def _pair(entry: _Entry, stem: str, classes: CocoClasses, kept: frozenset[str] |
         wanted = kept is None or class_id == IGNORE_INDEX or classes.names[class_id] in kept
         drawings.append(Drawing(class_id, wanted, annotation.region))
     told_by = f"{entry.file.path}: an annotation of {image.file_name}"
-    return SourcePair(
+    return SourcePair.of(
         entry.path,
         entry.file.path,
         stem,
-        partial(load_drawings, tuple(drawings), image.height, image.width, told_by),
-        _group(entry),
-        entry.split,
+        of_memory(partial(load_drawings, tuple(drawings), image.height, image.width, told_by)),
+        group=_group(entry),
+        split=entry.split,
         class_ids=frozenset(drawing.class_id for drawing in drawings) - {0, IGNORE_INDEX},
     )
 

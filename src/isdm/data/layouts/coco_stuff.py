@@ -10,14 +10,13 @@ no background.
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from isdm.config import DataConfig
 from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray, read_mask
-from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.layouts.source import Source, SourcePair, of_file
 from isdm.data.tree_files import is_file, unique_stems
 from isdm.errors import DataError
 
@@ -90,8 +89,9 @@ def read(source: Path, config: DataConfig) -> Source:
                 problems += [f"{path} leads out of {source}; put the file itself there" for path in lost]
                 found += [] if lost else [(images[stem], maps[stem], root.split)]
     stems = unique_stems([image for image, _, _ in found], source)
+    read = of_file(load_map)
     pairs = [
-        SourcePair(image, path, stem, partial(load_map, path), split=split)
+        SourcePair.of(image, path, stem, read, split=split)
         for (image, path, split), stem in zip(found, stems, strict=True)
     ]
     note = f"map values are COCO-Stuff's category ids less one, 0 to {len(CLASS_NAMES) - 1}; 255 is ignored"

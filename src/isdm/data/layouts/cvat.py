@@ -21,7 +21,7 @@ from defusedxml.ElementTree import iterparse
 from isdm.config import DataConfig
 from isdm.data.annotated_shapes import Pixels, Shape, box, load_drawn, picture_size, polygon, tried
 from isdm.data.annotation_values import check_size, class_ids, label_text, number, shown
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, class_colours, inside
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, class_colours, inside, of_memory
 from isdm.data.shapes import check_box, ellipse_pixels, run_pixels, turned_box_pixels
 from isdm.data.tree_files import head, is_file, left_out_note, split_of, unique_stems
 from isdm.errors import DataError
@@ -80,11 +80,11 @@ def read(source: Path, config: DataConfig) -> Source:
         taken.setdefault(entry.image, entry.where)
     stems = unique_stems([entry.image for entry in kept], source)
     pairs = [
-        SourcePair(
+        SourcePair.of(
             entry.image,
             path,
             stem,
-            partial(load_drawn, [shape for _, shape in entry.shapes], ids, entry.size, entry.where),
+            of_memory(partial(load_drawn, [shape for _, shape in entry.shapes], ids, entry.size, entry.where)),
             split=split_of([entry.subset]),
         )
         for entry, stem in zip(kept, stems, strict=True)

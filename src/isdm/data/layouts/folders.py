@@ -12,14 +12,13 @@ there is no folder of masks; with `--masks instances` the masks are instance map
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from isdm.config import DataConfig, MaskReading
 from isdm.data.dataset import Split
 from isdm.data.image_files import read_picture
-from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair
+from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, of_file
 from isdm.data.listing import link_out_of, listed_files
 from isdm.data.mask_rules import MaskRule, read_class_table, rule_and_problems
 from isdm.errors import DataError
@@ -97,15 +96,15 @@ def read(source: Path, config: DataConfig) -> Source:
             f"instance maps come from {INSTANCE_FOLDER}/" if has_instances else "their numbers are instance maps"
         )
     times = Counter(match.stem for match in matched)  # the same name in two splits is two pictures
+    read = of_file(rule.load)
     pairs = [
-        SourcePair(
+        SourcePair.of(
             image,
             mask,
             f"{split}_{stem}" if split and times[stem] > 1 else stem,
-            partial(rule.load, mask),
-            None,
-            split,
-            mask if rule.values_are_objects and not has_instances else instances,
+            read,
+            split=split,
+            instances=mask if rule.values_are_objects and not has_instances else instances,
         )
         for image, mask, instances, stem, split in matched
         if mask not in bad

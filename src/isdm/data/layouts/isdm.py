@@ -1,12 +1,11 @@
 """The dataset folder of isdm itself: classes, groups and splits are taken over."""
 
-from functools import partial
 from pathlib import Path
 
 from isdm.config import DataConfig
 from isdm.data.dataset import DATASET_FILE, SegmentationDataset
 from isdm.data.image_files import read_mask
-from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.layouts.source import Source, SourcePair, of_file
 
 
 def recognises(source: Path) -> bool:
@@ -17,8 +16,9 @@ def recognises(source: Path) -> bool:
 def read(source: Path, config: DataConfig) -> Source:
     """Read the folder's classes and pairs."""
     dataset = SegmentationDataset(source)
+    read = of_file(read_mask)
     pairs = [
-        SourcePair(pair.image, pair.mask, pair.stem, partial(read_mask, pair.mask), pair.group, split, pair.instances)
+        SourcePair.of(pair.image, pair.mask, pair.stem, read, group=pair.group, split=split, instances=pair.instances)
         for split in dataset.splits
         for pair in dataset.pairs(split)
     ]

@@ -21,7 +21,7 @@ from isdm.config import DataConfig
 from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, picture_size, polygon, tried
 from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, number, point_list, shown
 from isdm.data.label_studio_rle import brush_pixels, check_brush
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, inside
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, inside, of_memory
 from isdm.data.shapes import ellipse_pixels, turned_box_pixels
 from isdm.data.tree_files import head, left_out_note, unique_stems
 from isdm.errors import DataError
@@ -94,11 +94,11 @@ def read(source: Path, config: DataConfig) -> Source:
     names, ids = class_ids(declared[1] if declared else sorted(labels), declared[0] if declared else exports[0])
     stems = unique_stems([entry.image for entry in found], source)
     pairs = [
-        SourcePair(
+        SourcePair.of(
             entry.image,
             entry.export,
             stem,
-            partial(load_drawn, entry.shapes, ids, entry.size, entry.where, smaller_on_top=True),
+            of_memory(partial(load_drawn, entry.shapes, ids, entry.size, entry.where, smaller_on_top=True)),
         )
         for entry, stem in zip(found, stems, strict=True)
     ]

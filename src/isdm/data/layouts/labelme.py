@@ -20,7 +20,7 @@ from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, p
 from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, point_list, shown
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, inside
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, inside, of_file
 from isdm.data.shapes import BoolArray, check_inside, line_pixels
 from isdm.data.tree_files import first_files, head, is_file, left_out_note, split_of, unique_stems
 from isdm.errors import DataError
@@ -88,12 +88,13 @@ def read(source: Path, config: DataConfig) -> Source:
             kinds["by stem"] += annotated.found_by_stem
     names, ids = _classes(labels, declared, source)
     stems = unique_stems([image for image, _ in found], source)
+    read = of_file(partial(load_mask, source=source, ids=ids))
     pairs = [
-        SourcePair(
+        SourcePair.of(
             image,
             path,
             stem,
-            partial(load_mask, path, source, ids),
+            read,
             split=split_of(image.relative_to(source).parts[:-1]),
         )
         for (image, path), stem in zip(found, stems, strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from isdm.config import DataConfig
 from isdm.data.image_files import MaskArray, read_mask
-from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.layouts.source import Source, SourcePair, of_file
 from isdm.data.tree_files import files_in, in_either_case
 
 KINDS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven")
@@ -35,6 +35,7 @@ def read(source: Path, config: DataConfig) -> Source:
     images = [image for folder in sorted(source.glob("MT_*/Imgs")) for image in files_in(folder, PHOTOGRAPHS)]
     tiles = _tile_of_number({_number(image) for image in images})
     pairs, problems = [], []
+    readers = [of_file(partial(load_mask, class_id=class_id)) for class_id in range(len(CLASS_NAMES))]
     for image in images:
         mask = in_either_case(image.with_suffix(".png"))
         if not mask.is_file():
@@ -44,7 +45,7 @@ def read(source: Path, config: DataConfig) -> Source:
         class_id = KINDS.index(kind) + 1 if kind in KINDS else 0
         tile = f"tile{tiles[_number(image)]:04d}"
         stem = f"{kind.removeprefix('MT_').lower()}_{image.stem}"
-        pairs.append(SourcePair(image, mask, stem, partial(load_mask, mask, class_id), tile))
+        pairs.append(SourcePair.of(image, mask, stem, readers[class_id], group=tile))
     note = f"mask values above {MASK_THRESHOLD} are defect, of the kind that the folder names"
     return Source(CLASS_NAMES, pairs, notes=[note], problems=problems)
 

@@ -18,7 +18,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import MAX_CLASSES
 from isdm.data.defect_free import background_mask
 from isdm.data.image_files import MaskArray, read_picture
-from isdm.data.layouts.source import Source, SourcePair, image_files
+from isdm.data.layouts.source import Source, SourcePair, image_files, of_file
 from isdm.data.tree_files import all_different, in_either_case, is_folder, subfolders
 from isdm.errors import DataError
 
@@ -64,12 +64,13 @@ def read(source: Path, config: DataConfig) -> Source:
                 problems += wrong
                 pairs += [(_stem(category, image, several), image, mask, names.index(name)) for image, mask in found]
     stems = all_different([pair[0] for pair in pairs])
+    readers = [of_file(partial(load_mask, class_id=class_id)) for class_id in range(len(names))]
     return Source(
         names,
         [
-            SourcePair(image, mask, stem, partial(load_mask, mask, class_id))
+            SourcePair.of(image, mask, stem, readers[class_id])
             if mask is not None
-            else SourcePair(image, image, stem, partial(background_mask, image))
+            else SourcePair.of(image, image, stem, of_file(background_mask))
             for stem, (_, image, mask, class_id) in zip(stems, pairs, strict=True)
         ],
         notes=[

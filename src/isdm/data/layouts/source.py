@@ -2,7 +2,7 @@
 
 import colorsys
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,25 +38,95 @@ _COLOURS = (
 
 @dataclass(frozen=True, slots=True)
 class SourcePair:
-    """One image and how to get its mask as class ids (H, W) uint8."""
+    """One image and where its mask comes from; make it with `SourcePair.of`.
 
-    image: Path
-    mask: Path
-    """The file that holds the mask: its own, or one that holds many, such as a JSON file."""
+    A source may have hundreds of thousands: files are kept as text, a quarter of what a `Path` takes, and `read` is
+    one function for all pairs wherever the pair's files say the rest.
+    """
+
+    image_file: str
+    mask_file: str
     stem: str
-    load_mask: Callable[[], MaskArray]
+    read: "Callable[[SourcePair], MaskArray]"
+    """Gives the mask of a pair as class ids (H, W) uint8."""
     group: str | None = None
     """What a split must not part, where the layout knows it."""
     split: Split | None = None
     """The split that the source itself gives, if any."""
-    instances: Path | None = None
-    """The instance map's file, where the source has them."""
+    instance_file: str | None = None
     train_only: bool = False
     """A picture without a defect and without a mask file; `mask` is the picture itself."""
-    more_files: tuple[Path, ...] = ()
-    """Further files that the mask is read from."""
+    further_files: tuple[str, ...] = ()
     class_ids: frozenset[int] | None = None
     """Classes that the mask shows (background and ignored left out), where the layout knows without decoding it."""
+
+    @staticmethod
+    def of(
+        image: Path,
+        mask: Path,
+        stem: str,
+        read: "Callable[[SourcePair], MaskArray]",
+        *,
+        group: str | None = None,
+        split: Split | None = None,
+        instances: Path | None = None,
+        train_only: bool = False,
+        more_files: Iterable[Path] = (),
+        class_ids: frozenset[int] | None = None,
+    ) -> "SourcePair":
+        """A pair of an image and the file that holds its mask: its own, or one that holds many, such as a JSON file.
+
+        Args:
+            image: the image.
+            mask: see above.
+            stem: name of the pair to be.
+            read: see the fields; `of_file` and `of_memory` make such functions.
+            group: see the fields.
+            split: see the fields.
+            instances: the instance map's file, where the source has them.
+            train_only: see the fields.
+            more_files: further files that the mask is read from.
+            class_ids: see the fields.
+        """
+        instance_file = None if instances is None else str(instances)
+        further = tuple(map(str, more_files))
+        return SourcePair(
+            str(image), str(mask), stem, read, group, split, instance_file, train_only, further, class_ids
+        )
+
+    @property
+    def image(self) -> Path:
+        """The image."""
+        return Path(self.image_file)
+
+    @property
+    def mask(self) -> Path:
+        """The file that holds the mask."""
+        return Path(self.mask_file)
+
+    @property
+    def instances(self) -> Path | None:
+        """The instance map's file, where the source has them."""
+        return None if self.instance_file is None else Path(self.instance_file)
+
+    @property
+    def more_files(self) -> tuple[Path, ...]:
+        """Further files that the mask is read from."""
+        return tuple(map(Path, self.further_files))
+
+    def load_mask(self) -> MaskArray:
+        """Decode the mask as class ids (H, W) uint8."""
+        return self.read(self)
+
+
+def of_file(load: Callable[[Path], MaskArray]) -> Callable[[SourcePair], MaskArray]:
+    """A pair's `read` where its mask's file says all."""
+    return lambda pair: load(pair.mask)
+
+
+def of_memory(load: Callable[[], MaskArray]) -> Callable[[SourcePair], MaskArray]:
+    """A pair's `read` where the layout has read the annotation before."""
+    return lambda _: load()
 
 
 @dataclass(frozen=True)

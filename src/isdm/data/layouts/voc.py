@@ -16,7 +16,7 @@ from typing import NamedTuple
 from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.image_files import image_header
-from isdm.data.layouts.source import SPLIT_NAMES, Source, SourcePair, image_files, inside
+from isdm.data.layouts.source import SPLIT_NAMES, Source, SourcePair, image_files, inside, of_file
 from isdm.data.tree_files import all_different, is_folder, subfolders, text_lines
 from isdm.data.voc_labels import (
     COLOUR_MODES,
@@ -72,8 +72,9 @@ def read(source: Path, config: DataConfig) -> Source:
             problems.append(str(error))
     labels, label_files = _labels(roots[0], [mask for _, _, mask in files])
     stems = all_different([entry.name.replace("/", "_") for entry, _, _ in files])
+    read = of_file(partial(load_mask, labels=labels))
     pairs = [
-        SourcePair(image, mask, stem, partial(load_mask, mask, labels), split=entry.split, more_files=label_files)
+        SourcePair.of(image, mask, stem, read, split=entry.split, more_files=label_files)
         for (entry, image, mask), stem in zip(files, stems, strict=True)
     ]
     return Source(

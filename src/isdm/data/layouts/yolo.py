@@ -66,14 +66,9 @@ def read(source: Path, config: DataConfig) -> Source:
     if not listed.from_lists:
         problems += _orphans(known)
     stems = unique_stems([image for image, _, _ in kept], source)
+    read = partial(_read, source=source, names=settings.names, ids=ids)
     pairs = [
-        SourcePair(
-            image,
-            file if is_file(file) else image,
-            stem,
-            partial(load_mask, image, file, source, settings.names, ids),
-            split=split,
-        )
+        SourcePair.of(image, file if is_file(file) else image, stem, read, split=split)
         for (image, file, split), stem in zip(kept, stems, strict=True)
     ]
     notes.insert(
@@ -86,6 +81,12 @@ def read(source: Path, config: DataConfig) -> Source:
     taken = [image for images in listed.images.values() for image in images]
     notes += left_out_note(source, taken, f"are not among those that {settings.file.name} names")
     return Source(names, pairs, notes=notes, problems=problems)
+
+
+def _read(pair: SourcePair, source: Path, names: Mapping[int, str], ids: Mapping[str, int]) -> MaskArray:
+    if pair.mask == pair.image:  # it has no label file
+        return load_drawn([], ids, picture_size(pair.image), str(pair.image))
+    return load_mask(pair.image, pair.mask, source, names, ids)
 
 
 def load_mask(image: Path, file: Path, source: Path, names: Mapping[int, str], ids: Mapping[str, int]) -> MaskArray:
