@@ -1,5 +1,6 @@
 """The stage `data import`: any known layout becomes a dataset folder, checked pair by pair."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -117,14 +118,14 @@ def _with_defect_free(source: Source, folder: Path) -> tuple[Source, str]:
 
 def _fingerprint(source: Source) -> str:
     files = {
-        path
+        file
         for pair in source.pairs
-        for path in (pair.image, pair.mask, pair.instances, *pair.more_files)
-        if path is not None and path.is_file()
+        for file in (pair.image_file, pair.mask_file, pair.instance_file, *pair.further_files)
+        if file is not None and Path(file).is_file()
     }
-    ordered = sorted(files)
-    names = (path.name for path in ordered)
-    return sha256_of_json_with(source.class_names, zip(names, in_threads(_readable_hash, ordered), strict=True))
+    ordered = sorted(files, key=lambda file: file.replace(os.sep, "\0"))  # folder by folder, as paths are sorted
+    hashes = in_threads(lambda file: _readable_hash(Path(file)), ordered)
+    return sha256_of_json_with(source.class_names, zip(map(os.path.basename, ordered), hashes, strict=True))
 
 
 def _readable_hash(path: Path) -> str:
