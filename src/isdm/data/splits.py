@@ -93,7 +93,7 @@ def grouped_parts(groups: Sequence[str], pixels: NDArray[np.int64], sizes: Seque
     names, membership = np.unique(np.asarray(groups), return_inverse=True)
     empty = pixels[:, 1:].sum(axis=1) == 0
     shown = [pixels[:, index] > 0 for index in range(pixels.shape[1])]
-    counts = _summed((*shown, empty, np.ones(len(groups))), membership, len(names))  # (groups, labels)
+    counts = _summed((*shown, empty, np.ones(len(groups))), membership, len(names))  # the last: images
     share = np.array(sizes) / max(sum(sizes), 1)
     rng = np.random.default_rng(seed)
     tie = rng.permutation(len(names))
