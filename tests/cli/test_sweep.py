@@ -22,4 +22,4 @@ def test_what_was_typed_reaches_the_terminal_as_escapes() -> None:
     ending = run_command(["data", "check", "tiles", "\u202egnp\x1b[2J"])
     assert (ending.code, ending.problem) == (2, None)
     assert r"\u202egnp\x1b[2J" in ending.error
-    assert "Usage: isdm data check" in ending.error
+    assert "isdm data check [OPTIONS]" in ending.error
