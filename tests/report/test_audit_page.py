@@ -10,6 +10,7 @@ from PIL import Image
 
 from isdm.config import AuditConfig, build
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, write_metadata, write_pair
+from isdm.report.agreement import agreement
 from isdm.report.audit_page import write_audit_page
 from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning
 from isdm.synthesis.audit import audit
@@ -107,6 +108,23 @@ def test_the_words_are_those_of_the_verdict() -> None:
     assert "could not be tested" in copying_verdict(untested)["headline"]
     assert "0.90" in lead(figures("copies"))
     assert "undefined" in lead(figures("copies", agreement=None))
+
+
+@pytest.mark.parametrize(
+    ("ends", "said", "in_percent"),
+    [
+        (None, "0.90 of the IoU", "90 %"),
+        ({"low": None, "high": None}, "0.90 of the IoU", "90 %"),
+        ({"low": 0.751, "high": 1.049}, "0.90 [0.75, 1.05] of the IoU", "90 % [75, 105]"),
+        ({"low": 0.751, "high": None}, "0.90 [0.75, …] of the IoU", "90 % [75, …]"),
+    ],
+)
+def test_the_agreement_stands_with_its_interval(
+    ends: dict[str, float | None] | None, said: str, in_percent: str
+) -> None:
+    given = figures("copies") | ({} if ends is None else {"agreement_interval": ends})
+    assert said in lead(given)
+    assert agreement(given)["ratio"] == in_percent
 
 
 def sides(synthetic: tuple[float, float], count: int = 100) -> dict[str, Any]:

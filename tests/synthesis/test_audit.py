@@ -8,6 +8,7 @@ from isdm.config import AuditConfig, build
 from isdm.data.dataset import DatasetInfo, Pair, SegmentationDataset, write_metadata, write_pair
 from isdm.errors import DataError
 from isdm.synthesis.audit import audit, masks_of_other_images
+from isdm.synthesis.audit.agreement import _interval
 
 JUDGE: dict[str, Any] = {
     "architecture": "unet",
@@ -38,6 +39,33 @@ def test_a_single_mask_cannot_be_shuffled() -> None:
         masks_of_other_images([pair("a", "m"), pair("b", "m")], seed=0)
 
 
+def test_the_interval_of_the_agreement_is_a_bootstrap_over_groups() -> None:
+    """Against one that draws the groups one by one and pools their pixels."""
+    rng = np.random.default_rng(0)
+    counts = {side: rng.integers(0, 50, (12, 2, 3)) for side in ("real", "synthetic")}
+    groups = {"real": [f"g{k // 3}" for k in range(12)], "synthetic": [f"m{k // 2}" for k in range(12)]}
+
+    def iou(side: str) -> float:
+        names = sorted(set(groups[side]))
+        drawn = rng.choice(names, len(names))
+        rows = [row for name in drawn for row, own in enumerate(groups[side]) if own == name]
+        return float(counts[side][rows, 1, 0].sum() / counts[side][rows, 1].sum())
+
+    ratios = [iou("synthetic") / iou("real") for _ in range(4000)]
+    found = _interval(counts, groups, 1, build(AuditConfig, {"resamples": 4000}))
+    assert (found["low"], found["high"]) == pytest.approx(np.quantile(ratios, (0.025, 0.975)), abs=0.02)
+
+
+def test_an_agreement_with_almost_nothing_real_has_no_upper_bound() -> None:
+    real, synthetic = np.zeros((6, 2, 3), np.int64), np.full((6, 2, 3), 5)
+    real[:, 1, 2] = 9  # missed everywhere, but found in one image
+    real[0, 1, 0] = 9
+    groups = {"real": list("abcdef"), "synthetic": list("uvwxyz")}
+    found = _interval({"real": real, "synthetic": synthetic}, groups, 1, build(AuditConfig, {}))
+    assert found["high"] is None
+    assert found["low"] is not None
+
+
 @pytest.mark.slow
 def test_real_pairs_agree_and_foreign_images_do_not(fruit: SegmentationDataset, tmp_path: Path) -> None:
     """Copies of real pairs follow their masks; the same images with each other's masks do not."""
@@ -62,6 +90,9 @@ def test_real_pairs_agree_and_foreign_images_do_not(fruit: SegmentationDataset, 
     assert good["shuffled_iou"] < 0.4 * good["synthetic_iou"]
     assert bad["synthetic_iou"] < 0.4 * good["synthetic_iou"]
     assert good["agreement"] == pytest.approx(good["synthetic_iou"] / good["real_iou"], rel=1e-4)
+    low, high = good["agreement_interval"].values()
+    assert low < good["agreement"] < high
+    assert bad["agreement_interval"]["high"] < low
     assert np.isclose(good["real_iou"], bad["real_iou"])
     assert good["light"] == bad["light"], "the pictures are the same"
     brightness = [fruit.load(pair)[0].mean() / 255 for pair in fruit.pairs("train")]

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from isdm.progress import answer, plain_console
-from isdm.report.audit_text import copying_verdict, fidelity_rows, light_warning
+from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity_rows, light_warning
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import format_table, summary_table
@@ -29,14 +29,15 @@ def print_results(study: Path) -> None:
 
 def print_agreement(audit: Mapping[str, Any]) -> None:
     """Print how well synthetic images follow their masks."""
-    table = Table("read by a segmenter trained on real images", "mean foreground IoU", "share of real")
+    table = Table("read by a segmenter trained on real images", "mean foreground IoU", "share of real [95 %]")
+    interval = agreement_interval(audit, 3)
     rows = (
-        ("real held-out images", audit["real_iou"], 1.0),
-        ("synthetic images, their own masks", audit["synthetic_iou"], audit["agreement"]),
-        ("synthetic images, masks of others", audit["shuffled_iou"], audit["shuffled_agreement"]),
+        ("real held-out images", audit["real_iou"], 1.0, ""),
+        ("synthetic images, their own masks", audit["synthetic_iou"], audit["agreement"], interval),
+        ("synthetic images, masks of others", audit["shuffled_iou"], audit["shuffled_agreement"], ""),
     )
-    for label, iou, share in rows:
-        table.add_row(label, _number(iou), _number(share))
+    for label, iou, share, ends in rows:
+        table.add_row(label, _number(iou), _number(share) + ends)
     answer("Do the synthetic images follow their masks?")
     plain_console(wraps=True).print(table)
 

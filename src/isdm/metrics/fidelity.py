@@ -170,7 +170,7 @@ def _times(num_groups: int, resamples: int, rng: np.random.Generator) -> Floats:
     return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=resamples).astype(np.float64)
 
 
-def _multiplicities(names: Sequence[str], resamples: int, rng: np.random.Generator) -> Floats:
+def group_multiplicities(names: Sequence[str], resamples: int, rng: np.random.Generator) -> Floats:
     """How often each picture is drawn (R, N) when groups are drawn with replacement."""
     number = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)[1]
     return _times(int(number.max()) + 1, resamples, rng)[:, number]
@@ -232,7 +232,7 @@ def manifold(
 
 def mean_with_interval(values: Floats, names: Sequence[str], resamples: int, rng: np.random.Generator) -> Estimate:
     """Mean of values (N,) with a bootstrap interval over groups."""
-    weights = _multiplicities(names, resamples, rng)
+    weights = group_multiplicities(names, resamples, rng)
     means = (weights @ values) / weights.sum(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return Estimate(float(values.mean()), float(low), float(high))

@@ -23,7 +23,7 @@ def quality_figure(audits: Audits, *, theme: Theme = LIGHT, stacked: bool = Fals
     if len(audits) < 2:
         return None
     panels: list[tuple[str, dict[str, list[Mapping[str, Any]]], float | None]] = [
-        ("agreement with masks", {"": [_NOTHING | {"value": one.get("agreement")} for one in audits.values()]}, 1.0),
+        ("agreement with masks", {"": [_agreement(one) for one in audits.values()]}, 1.0),
         ("KID (0 is best)", {"": _of(audits, "kid")}, _held_out(audits, "kid")),
         ("share of pictures", {name: _of(audits, name) for name in ("precision", "recall")}, None),
     ]
@@ -48,6 +48,10 @@ def quality_figure(audits: Audits, *, theme: Theme = LIGHT, stacked: bool = Fals
         axes_of[0].set_ylim(len(audits) - 0.5, -0.5)
         legend_below(figure, axes_of, columns=1 if stacked else 3)
     return figure
+
+
+def _agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_NOTHING, "value": audit.get("agreement"), **(audit.get("agreement_interval") or {})}
 
 
 def _of(audits: Audits, name: str) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ set against its agreement on real held-out images (the validation split, on whic
 and against the same synthetic images with masks of other images, which shows what chance would give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from isdm.data.dataset import Pair, SegmentationDataset
 from isdm.data.image_files import MaskArray
 from isdm.errors import DataError
 from isdm.hardware import select_device, select_dtype
+from isdm.metrics.fidelity import group_multiplicities
 from isdm.metrics.segmentation import Counts, count_pixels, mean_foreground_iou, pooled_iou
 from isdm.models.segmenters import Segmenter
 from isdm.progress import progress
@@ -48,6 +49,7 @@ def agreement(
     config: AuditConfig,
     judge: Segmenter,
     held_out: LabelledImages,
+    held_out_groups: Sequence[str],
     painted: LabelledImages,
     pairs: Sequence[Pair],
     dataset: SegmentationDataset,
@@ -69,7 +71,10 @@ def agreement(
     }
     first = dataset.info.first_foreground
     each = np.array([mean_foreground_iou(own[row : row + 1], first) for row in range(len(own))])
-    return _summary(counts, dataset, config), each
+    found = _summary(counts, dataset, config)
+    groups = {"real": held_out_groups, "synthetic": [pair.group for pair in pairs]}
+    found["agreement_interval"] = _interval(counts, groups, first, config)
+    return found, each
 
 
 def masks_of_other_images(pairs: Sequence[Pair], seed: int) -> NDArray[np.int64]:
@@ -119,6 +124,25 @@ def _summary(counts: dict[str, Counts], dataset: SegmentationDataset, config: Au
     }
 
 
+def _interval(
+    counts: Mapping[str, Counts], groups: Mapping[str, Sequence[str]], first_foreground: int, config: AuditConfig
+) -> dict[str, float | None]:
+    """95 % interval of the agreement for this judge: a bootstrap over groups of real and of synthetic images.
+
+    Resamples in which the judge finds nothing real count as an agreement beyond any bound.
+    """
+    rng = np.random.default_rng((config.seed, 0xA62EE))
+    iou = {}
+    for side, names in groups.items():
+        times = group_multiplicities(names, config.resamples, rng).astype(np.int64)
+        totals = np.tensordot(times, counts[side], axes=1)  # (resamples, classes, 3)
+        iou[side] = np.array([mean_foreground_iou(total[None], first_foreground) for total in totals])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = iou["synthetic"] / iou["real"]
+    low, high = np.quantile(np.where(np.isnan(ratios), np.inf, ratios), (0.025, 0.975), method="nearest")
+    return {"low": number(low), "high": number(high)}
+
+
 def number(value: float) -> float | None:
-    """JSON has no NaN: an undefined figure is null."""
-    return None if np.isnan(value) else round(float(value), 6)
+    """JSON has neither NaN nor infinity: an undefined or unbounded figure is null."""
+    return round(float(value), 6) if np.isfinite(value) else None

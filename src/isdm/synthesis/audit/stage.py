@@ -70,7 +70,8 @@ def audit(
             f"{training.images.shape[1:]}; audit pictures of the real size."
         )
     judge = train_judge(config, training, held_out, dataset.info.num_classes)
-    result, each = agreement(config, judge, held_out, painted, pairs, dataset)
+    held_out_groups = [pair.group for pair in held_out_pairs]
+    result, each = agreement(config, judge, held_out, held_out_groups, painted, pairs, dataset)
     if needs_segmenter(config.extractor):
         extractor = encoder_extractor(judge, f"{config.encoder} of the segmenter trained on the real images")
     else:
