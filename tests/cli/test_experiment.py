@@ -266,6 +266,22 @@ def test_a_plan_counts_the_pairs_that_an_import_keeps(experiment: Path, tmp_path
         assert _shape(read_experiment(experiment).data, tmp_path / "none").num_train_images == kept
 
 
+def test_settings_win_over_the_file_and_its_seed(experiment: Path) -> None:
+    plain = read_experiment(experiment)
+    changed = read_experiment(experiment, {"seed": 5, "data": {"train": 4}, "evaluate": {"architectures": ["unet"]}})
+    assert (changed.seed, changed.sample.seed, changed.evaluate.seed) == (5, 5, 5)
+    assert changed.data == plain.data.model_copy(update={"seed": 5, "train": 4})
+    assert changed.evaluate.architectures == ("unet",)
+    assert changed.evaluate.repeats == plain.evaluate.repeats
+
+
+@pytest.mark.parametrize("setting", ["data.trian=3", "seeed=1", "sample.steps=0", "nonsense"])
+def test_wrong_settings_are_wrong_usage(experiment: Path, tmp_path: Path, setting: str) -> None:
+    arguments = ["run", str(experiment), "--out", str(tmp_path / "run"), "--dry-run", "--set", setting]
+    with pytest.raises(UsageError, match="--set"):
+        app(arguments, standalone_mode=False)
+
+
 def fold(number: str, experiment: Path, out: Path) -> None:
     app(["run", str(experiment), "--out", str(out), "--fold", number], standalone_mode=False)
 

@@ -175,7 +175,7 @@ def test_commands_are_found() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_options_in_the_text_exist(page: Path) -> None:
     options = {option for command in every_command().values() for option in command}
-    settings = {name for kind in STAGES for name in kind.model_fields}
+    settings = {name for kind in (*STAGES, ExperimentConfig) for name in kind.model_fields}
     for code in inline_code(page):
         words = code.split()
         if words[0] == "isdm" and len(words) > 1 and words[1] != "COMMAND" and words[1] not in OF_OTHERS:

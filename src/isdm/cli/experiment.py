@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 _SEEDED = ("data", "train", "finetune", "sample", "select", "audit", "evaluate")
 
 
-def read_experiment(path: Path) -> ExperimentConfig:
+def read_experiment(path: Path, changes: Mapping[str, Any] | None = None) -> ExperimentConfig:
     """Read and validate an experiment file; folders in it (source, defect_free, photographs) are relative to it.
+
+    Args:
+        path: the file.
+        changes: values, nested as in the file, that win over it.
 
     Raises:
         ConfigError: naming each unknown key, with the nearest known one, and each value out of range.
     """
-    values = read_yaml(path)
+    values = merged(read_yaml(path), changes or {})
     seed = values.get("seed", 0)
     for stage in _SEEDED:
         if isinstance(values.get(stage), Mapping):
@@ -30,7 +34,7 @@ def read_experiment(path: Path) -> ExperimentConfig:
     values["train"] = _filled_in(values.get("train") or {"seed": seed})
     if isinstance(values.get("finetune"), Mapping) and isinstance(values["train"], Mapping):
         values["finetune"] = merged(_inherited(values["train"]), values["finetune"])
-    config = build(ExperimentConfig, values, where=str(path))
+    config = build(ExperimentConfig, values, where=f"{path} with --set" if changes else str(path))
     folders = {"source": config.data.source, "defect_free": config.data.defect_free}
     folders = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
     config = config.model_copy(update={"data": config.data.model_copy(update=folders)})

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isdm.cli.help import FURTHER, START
-from isdm.cli.options import options_of_a_file
-from isdm.cli.stages import GpuShare, Jobs, Ray
+from isdm.cli.options import options_of_a_file, wrong_usage
+from isdm.cli.stages import GpuShare, Jobs, Ray, Settings
+from isdm.config import parse_settings
 from isdm.files import read_json, write_text
 from isdm.progress import answer, format_seconds, say
 
@@ -62,13 +63,15 @@ def run(
     jobs: Jobs = 1,
     ray: Ray = None,
     gpu_share: GpuShare = 1.0,
+    settings: Settings = None,
 ) -> None:
     """Run all stages of an experiment file; started again, it skips what is done."""
     from isdm.cli.experiment import read_experiment
     from isdm.cli.folds import finished_folds, fold_of
 
-    with options_of_a_file():
-        config = read_experiment(experiment)
+    changes = parse_settings(settings or ())
+    with wrong_usage(changes, from_file=True), options_of_a_file():
+        config = read_experiment(experiment, changes)
     if fold is not None:
         fold_of(config, fold)
     if dry_run:
