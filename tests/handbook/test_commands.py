@@ -1,5 +1,7 @@
 """Every command of the handbook is one that the command line takes, its options and their values included."""
 
+import os
+import subprocess
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -118,6 +120,28 @@ def test_commands_are_understood(page: Path, understood: Callable[[list[str]], N
             check(block, words, understood)
         except Exception as error:
             raise AssertionError(f"{block}: {' '.join(words)}: {error}") from error
+
+
+def test_the_commands_of_a_script_are_understood(understood: Callable[[list[str]], None], tmp_path: Path) -> None:
+    """The script runs as it is, but with an `isdm` that only notes what it is given."""
+    noted = tmp_path / "noted"
+    stub = tmp_path / "bin" / "isdm"
+    stub.parent.mkdir()
+    stub.write_text(f'#!/bin/sh\nfor word in "$@"; do printf "%s\\n" "$word" >> {noted}; done\necho >> {noted}\n')
+    stub.chmod(0o755)
+    fold = tmp_path / "fold-0"
+    (fold / "model").mkdir(parents=True)
+    (fold / "model" / "config.yaml").write_text("preset: tiny\n")
+    (fold / "experiment.yaml").write_text("data: {source: photos}\nevaluate: {architectures: [unet]}\n")
+    subprocess.run(
+        ["bash", ROOT / "examples" / "magnetic-tile-questions.sh", fold],
+        check=True,
+        env={"PATH": f"{stub.parent}:{os.environ['PATH']}"},
+    )
+    commands = [lines.split("\n") for lines in noted.read_text().strip().split("\n\n")]
+    assert len(commands) >= 20
+    for words in commands:
+        understood(words)
 
 
 def check(block: Block, words: list[str], understood: Callable[[list[str]], None]) -> None:
