@@ -226,25 +226,28 @@ def write_json_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def read_json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> list[Any]:
-    """Read a JSON-lines file.
+    """Read a JSON-lines file; see `json_lines`."""
+    return list(json_lines(path, tolerate_cut_tail=tolerate_cut_tail))
+
+
+def json_lines(path: Path, *, tolerate_cut_tail: bool = False) -> Iterator[Any]:
+    """Give the values of a JSON-lines file one by one.
 
     With `tolerate_cut_tail` an incomplete last line (a killed append) is left out; any other line that is not
     JSON is a `DataError` that names the file and the line.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist.")
-    values = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        if number == len(lines) and tolerate_cut_tail:
-            continue  # no newline at its end: the append was cut
-        try:
-            values.append(_sound_json(line))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number} is not valid JSON ({error}). Mend or remove it.") from None
-    return values
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            if tolerate_cut_tail and not line.endswith(b"\n"):
+                continue  # the append was cut
+            try:
+                yield _sound_json(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number} is not valid JSON ({error}). Mend or remove it.") from None
 
 
 def sha256_of_file(path: Path) -> str:

@@ -10,6 +10,7 @@ it. Instance maps are grey PNGs of 16 bits; all pairs have one, or none. Nothing
 """
 
 import reprlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -34,8 +35,8 @@ from isdm.data.image_files import (
 from isdm.data.judgements import read_judgements, with_judgements
 from isdm.errors import DataError
 from isdm.files import (
+    json_lines,
     read_json,
-    read_json_lines,
     sha256_of_file,
     sha256_of_json,
     write_json,
@@ -166,7 +167,7 @@ def _colour(values: Iterable[Any]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """An image file, its mask file, perhaps an instance map's, and what `metadata.jsonl` says of them."""
 
@@ -236,7 +237,7 @@ class SegmentationDataset:
         if not path.is_file():
             return []
         pairs = []
-        for number, line in enumerate(read_json_lines(path), start=1):
+        for number, line in enumerate(json_lines(path), start=1):
             try:
                 image, mask = (path.parent / line[key] for key in ("image_file_name", "mask_file_name"))
                 instances = path.parent / line["instance_file_name"] if "instance_file_name" in line else None
@@ -246,7 +247,8 @@ class SegmentationDataset:
                 if file is not None and not _lies_in(file, path.parent):
                     raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
             if is_kept(line):
-                pairs.append(Pair(image, mask, line, instances))
+                metadata = {sys.intern(key): value for key, value in line.items()}  # all lines have the same keys
+                pairs.append(Pair(image, mask, metadata, instances))
         missing = next((pair for pair in pairs if pair.instances is None), None)
         if missing is not None and any(pair.instances for pair in pairs):
             raise DataError(f"{path}: {missing.image.name} has no instance map but others do; import it again.")

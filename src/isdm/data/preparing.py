@@ -41,7 +41,7 @@ from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.data.windows import Window, windows_of
 from isdm.errors import DataError
-from isdm.files import append_json_lines, flush_system, read_json_lines
+from isdm.files import append_json_lines, flush_system, json_lines
 from isdm.memory import RowsOnDisk
 from isdm.parallel import in_threads
 from isdm.progress import progress, track
@@ -267,6 +267,6 @@ def _noted(path: Path) -> Iterator[Prepared]:
     """What an earlier run finished; pairs with a problem are looked at again."""
     if not path.is_file():
         return
-    for line in read_json_lines(path, tolerate_cut_tail=True):
+    for line in json_lines(path, tolerate_cut_tail=True):
         outputs = tuple(Output(output["suffix"], tuple(output["pixels"])) for output in line["outputs"])
         yield Prepared(line["index"], outputs, line["digest"])
