@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from isdm.data.matches import LARGEST_GROUP, Match, Matches, joined_groups
-from isdm.data.near_duplicates import find_near_duplicates, find_same
+from isdm.data.near_duplicates import _candidates, find_near_duplicates, find_same
 from isdm.data.similarity import SIDE_PX, prepared_windows, similarities, thumbnail, without_light
 from isdm.memory import RowsOnDisk
 
@@ -98,12 +98,26 @@ def test_many_pictures_are_compared_on_disk_and_part_by_part_with_the_same_resul
         "_COLUMNS_AT_ONCE": 11,
         "_CHANGED_AT_ONCE": 4,
         "_FIRSTS_AT_ONCE": 5,
+        "_NEIGHBOURS_AT_ONCE": 5,
     }.items():
         monkeypatch.setattr(f"isdm.data.near_duplicates.{name}", value)
     on_disk = RowsOnDisk(len(stack), stack.shape[1:], np.uint8)
     on_disk.write(0, stack)
     parts = find_near_duplicates(on_disk)
     assert {match[:2]: match[2] for match in parts} == pytest.approx({match[:2]: match[2] for match in whole})
+
+
+def test_candidates_are_all_pairs_that_one_of_both_pictures_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isdm.data.near_duplicates._NEIGHBOURS_AT_ONCE", 4)
+    rng = np.random.default_rng(0)
+    count = 23
+    told = (np.arange(count)[:, None, None] + rng.integers(1, count, (count, 2, 3))) % count  # nobody tells itself
+    neighbours = RowsOnDisk(count, (2, 3), np.int32)
+    neighbours.write(0, told)
+    expected = sorted({(min(own, other), max(own, other)) for own in range(count) for other in told[own].ravel()})
+    parts = [_candidates(neighbours, slice(start, min(start + 5, count))) for start in range(0, count, 5)]
+    found = [pair for firsts, seconds in parts for pair in zip(firsts.tolist(), seconds.tolist(), strict=True)]
+    assert found == expected, "each once, sorted"
 
 
 def test_what_all_pictures_show_does_not_join_them() -> None:

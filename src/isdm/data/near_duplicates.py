@@ -39,6 +39,7 @@ _ROWS_AT_ONCE = 512
 _COLUMNS_AT_ONCE = 4096
 _CHANGED_AT_ONCE = 128
 _FIRSTS_AT_ONCE = 256
+_NEIGHBOURS_AT_ONCE = 4096
 _PICTURES_AT_ONCE = 64
 
 Indices = NDArray[np.integer]
@@ -150,8 +151,8 @@ def _candidates(neighbours: RowsOnDisk, part: slice) -> tuple[Indices, Indices]:
     """Pairs (first < second) of neighbours whose first is in `part`: each once, sorted."""
     count = len(neighbours)
     keys = []
-    for start in range(part.start, count, _ROWS_AT_ONCE * 8):  # a pair may be told by its second alone
-        found = neighbours[start : start + _ROWS_AT_ONCE * 8].astype(np.int64)
+    for start in range(part.start, count, _NEIGHBOURS_AT_ONCE):  # a pair may be told by its second alone
+        found = neighbours[start : start + _NEIGHBOURS_AT_ONCE].astype(np.int64)
         own = np.arange(start, start + len(found))[:, None, None]
         firsts, seconds = np.minimum(own, found), np.maximum(own, found)
         is_here = (firsts >= part.start) & (firsts < part.stop)
