@@ -185,6 +185,8 @@ def test_extras_are_not_counted_among_fewer_training_images(fruit_source: Path, 
 def test_more_training_images_than_there_are(fruit_source: Path) -> None:
     with pytest.raises(ConfigError, match="train = 10 but the other splits leave 9 training images; lower it"):
         imported(fruit_source, group_by=r"fruit\d", train=10)
+    with pytest.raises(ConfigError, match="train = 16 but there are 15 pairs in all; lower it"):
+        imported(fruit_source, group_by=r"fruit\d", train=16)
 
 
 def test_a_dataset_can_be_imported_again_with_its_splits_and_groups(fruit_source: Path) -> None:

@@ -27,7 +27,7 @@ from isdm.data.placing import splits_of, with_fewer_to_train_on, without_leaking
 from isdm.data.preparing import Preparation, Prepared, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
-from isdm.errors import DataError, IsdmError, OutputError
+from isdm.errors import ConfigError, DataError, IsdmError, OutputError
 from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json_with, write_text
 from isdm.locking import beside, locked
 from isdm.memory import RowsOnDisk
@@ -86,6 +86,8 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         source = with_told_groups(source, chosen)
         classes = chosen_classes(source, chosen)
         split_sizes(len(source.pairs), chosen.test, chosen.validation)  # wrong sizes are told now, not after the work
+        if chosen.train is not None and chosen.train > len(source.pairs):
+            raise ConfigError(f"train = {chosen.train} but there are {len(source.pairs)} pairs in all; lower it.")
         work = _work_folder(out, config, inputs)
         try:
             notes = _import(source, chosen, classes, layout, work)

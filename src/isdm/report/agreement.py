@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from isdm.report.audit_text import agreement_interval
 from isdm.report.tables import architecture_name
 
 
@@ -20,7 +21,7 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
             architecture_name(str(segmenter[part])) for part in ("architecture", "encoder") if segmenter.get(part)
         ),
         "num_images": audit.get("num_synthetic_images"),
-        "ratio": percent(ratio) + _interval(audit),
+        "ratio": percent(ratio) + agreement_interval(audit, 0, 100),
         "shuffled": percent(shuffled),
         "meaning": _agreement_meaning(ratio, shuffled),
         "bars": [
@@ -53,14 +54,6 @@ def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
     elif ratio < 0.8:
         gist += " Still, a good part of the masks is not found again: such pairs teach some wrong labels."
     return gist
-
-
-def _interval(audit: Mapping[str, Any]) -> str:
-    """The agreement's 95 % interval in whole percent; nothing where an older audit has none."""
-    ends = audit.get("agreement_interval") or {"low": None}
-    if ends["low"] is None:
-        return ""
-    return f" [{100 * ends['low']:.0f}, {'…' if ends['high'] is None else round(100 * ends['high'])}]"
 
 
 def percent(value: float | None) -> str:

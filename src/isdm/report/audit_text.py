@@ -32,13 +32,13 @@ def lead(audit: Mapping[str, Any]) -> str:
     )
 
 
-def agreement_interval(audit: Mapping[str, Any], digits: int) -> str:
-    """The 95 % interval of the agreement behind a space; nothing where an older audit has none."""
+def agreement_interval(audit: Mapping[str, Any], digits: int, factor: float = 1) -> str:
+    """The 95 % interval of the agreement times `factor`, behind a space; nothing where an older audit has none."""
     ends = audit.get("agreement_interval")
     if ends is None or ends["low"] is None:
         return ""
-    high = "…" if ends["high"] is None else f"{ends['high']:.{digits}f}"
-    return f" [{ends['low']:.{digits}f}, {high}]"
+    high = "…" if ends["high"] is None else f"{factor * ends['high']:.{digits}f}"
+    return f" [{factor * ends['low']:.{digits}f}, {high}]"
 
 
 def copying_verdict(audit: Mapping[str, Any]) -> dict[str, str]:

@@ -40,8 +40,8 @@ _COLOURS = (
 class SourcePair:
     """One image and where its mask comes from; make it with `SourcePair.of`.
 
-    A source may have hundreds of thousands: files are kept as text, a quarter of what a `Path` takes, and `read` is
-    one function for all pairs wherever the pair's files say the rest.
+    A source may have hundreds of thousands: files are kept as text, which is small beside a `Path`, and `read` is one
+    function for all pairs wherever the pair's files say the rest.
     """
 
     image_file: str
