@@ -106,6 +106,9 @@ def test_settings_that_ask_a_loader_for_more_are_refused(model: Path, settings: 
         {"dropout": "much"},
         {"spade_resize": "bicubic"},
         {"base_channels": 16},
+        {"patch_size": 2},
+        {"patch_size": 10**6},
+        {"patch_size": 0},
     ],
 )
 def test_a_network_that_the_tensors_do_not_bear_out(model: Path, settings: dict[str, Any]) -> None:

@@ -36,9 +36,9 @@ class TwoWholePasses:
         return output
 
 
-@pytest.fixture
-def pipeline() -> SemanticDiffusionPipeline:
-    """A network with random weights in every layer."""
+@pytest.fixture(params=[1, 2])
+def pipeline(request: pytest.FixtureRequest) -> SemanticDiffusionPipeline:
+    """A network with random weights in every layer, without and with patches."""
     torch.manual_seed(0)
     unet = SemanticUNet(
         num_classes=3,
@@ -48,6 +48,7 @@ def pipeline() -> SemanticDiffusionPipeline:
         num_res_blocks=1,
         spade_channels=8,
         attention_downsamplings=(4,),
+        patch_size=request.param,
     ).eval()
     for parameter in unet.parameters():
         if parameter.abs().max() == 0:

@@ -111,6 +111,35 @@ def test_size_that_is_no_multiple_is_padded_with_nothing() -> None:
         assert torch.equal(output, unet(padded["x_t"], inputs["t"], padded["semantic_map"])[:, :, :15, :13])
 
 
+def in_patches(tensor: torch.Tensor, side: int) -> torch.Tensor:
+    """(N, C, H, W) as (N, C * side * side, H / side, W / side): written out, channel by channel, row by row."""
+    n, c, h, w = tensor.shape
+    return torch.stack(
+        [tensor[:, i, y::side, x::side] for i in range(c) for y in range(side) for x in range(side)], dim=1
+    ).reshape(n, c * side * side, h // side, w // side)
+
+
+def test_patches_are_channels_of_a_smaller_picture() -> None:
+    """A network with patches is the one without them on images and maps of more channels (Luhman 2022, 3)."""
+    inputs = formula_inputs()
+    patched = formula_unet(patch_size=2, attention_downsamplings=(4,))
+    plain = formula_unet(in_channels=12, num_classes=12, attention_downsamplings=(2,))
+    small = {name: in_patches(inputs[name], 2) for name in ("x_t", "semantic_map")}
+    with torch.no_grad():
+        output = patched(**inputs)
+        expected = plain(small["x_t"], inputs["t"], small["semantic_map"])
+    assert output.shape == (2, 6, 16, 16)
+    assert output.abs().max() > 0.01
+    assert torch.allclose(in_patches(output, 2), expected, atol=1e-6)
+
+
+def test_patches_of_a_size_that_is_no_multiple() -> None:
+    unet, inputs = formula_unet(patch_size=4), formula_inputs()
+    assert unet.size_divisor == 8
+    cut = unet(inputs["x_t"][:, :, :15, :13], inputs["t"], inputs["semantic_map"][:, :, :15, :13])
+    assert cut.shape == (2, 6, 15, 13)
+
+
 def test_recomputed_activations_give_the_same_gradients() -> None:
     inputs = formula_inputs()
 
@@ -133,8 +162,9 @@ def test_first_level_of_half_width() -> None:
     assert unet(**formula_inputs()).shape == (2, 6, 16, 16)
 
 
-def test_channels_last_gives_the_same_numbers() -> None:
-    unet, inputs = formula_unet(), formula_inputs()
+@pytest.mark.parametrize("patch_size", [1, 2])
+def test_channels_last_gives_the_same_numbers(patch_size: int) -> None:
+    unet, inputs = formula_unet(patch_size=patch_size), formula_inputs()
     with torch.no_grad():
         plain = unet(**inputs)
         unet.to(memory_format=torch.channels_last)

@@ -78,6 +78,7 @@ def test_not_even_one_image_fits(
         {"prediction": "v", "noise_schedule": "cosine", "loss_weighting": "min-snr"},
         {"checkpoint_activations": True},
         {"unet": {"spade_resize": "area"}},
+        {"unet": {"patch_size": 2}},
     ],
 )
 def test_options_train_and_paint(

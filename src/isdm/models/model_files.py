@@ -164,6 +164,7 @@ def _check_extent(options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ..
     widest = max((max(shape, default=0) for shape in shapes.values()), default=0)
     widths = {name: full[name] for name in ("in_channels", "num_classes", "base_channels", "spade_channels")}
     widths |= {"channel_multipliers": max(full["channel_multipliers"]) * full["base_channels"]}
+    widths |= {"patch_size": full["patch_size"] ** 2 * full["in_channels"]}
     for name, width in widths.items():
         if width > widest:
             raise ModelError(f"{path} asks with {name} for {width} channels but no tensor has so many; {_AGAIN}.")
