@@ -29,18 +29,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def painted_by(run: Path, work: Path, variant: str, seed: int) -> SegmentationDataset:
-    """The synthetic dataset of a variant's generator, made as the run makes its own."""
+def painted_by(run: Path, folder: Path, change: dict[str, Any], seed: int = 0) -> SegmentationDataset:
+    """The synthetic dataset of a generator with changed options, made in `folder` as the run makes its own."""
     settings = yaml.safe_load((run / "experiment.yaml").read_text())
-    real, folder = SegmentationDataset(run / "data"), work / f"{variant}-{seed}"
-    change = {**VARIANTS[variant], "seed": seed}
-    train(build(TrainConfig, merged(settings["train"], change), where=variant), real, folder / "model")
+    real, change = SegmentationDataset(run / "data"), change | {"seed": seed}
+    train(build(TrainConfig, merged(settings["train"], change), where="the variant"), real, folder / "model")
     model = folder / "model"
     if settings.get("finetune") is not None:
-        tuning = build(FinetuneConfig, merged(settings["finetune"], change), where=variant)
+        tuning = build(FinetuneConfig, merged(settings["finetune"], change), where="the variant")
         finetune(tuning, model, real, folder / "tuned")
         model = folder / "tuned"
-    sampling = build(SampleConfig, merged(settings["sample"], {"seed": seed}), where=variant)
+    sampling = build(SampleConfig, merged(settings["sample"], {"seed": seed}), where="the variant")
     sample(sampling, model, real, folder / "synthetic")
     return SegmentationDataset(folder / "synthetic")
 
@@ -56,7 +55,7 @@ def main() -> None:
     arguments = options.parse_args()
     real = SegmentationDataset(arguments.run / "data")
     sets = {
-        f"{variant}-{seed}": painted_by(arguments.run, arguments.work, variant, seed)
+        f"{variant}-{seed}": painted_by(arguments.run, arguments.work / f"{variant}-{seed}", VARIANTS[variant], seed)
         for seed in range(arguments.seeds)
         for variant in arguments.variants
     }
