@@ -26,6 +26,7 @@ JUDGES = {"fpn": ("timm-tf_efficientnet_lite0", "imagenet"), "unet": ("resnet18"
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("data", type=Path, nargs="+", help="dataset folders of `isdm data import`")
+    options.add_argument("--architectures", nargs="+", choices=JUDGES, default=list(JUDGES))
     options.add_argument("--epochs", type=int, nargs="+", default=[8, 24])
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--out", type=Path, default=RESULTS / "judge.json")
@@ -34,7 +35,7 @@ def main() -> None:
     for folder in arguments.data:
         dataset = SegmentationDataset(folder)
         data = load_study_data(dataset, {})
-        for architecture in JUDGES:
+        for architecture in arguments.architectures:
             for epochs in arguments.epochs:
                 for seed in range(arguments.seeds):
                     found = {

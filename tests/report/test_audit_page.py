@@ -12,7 +12,7 @@ from isdm.config import AuditConfig, build
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, write_metadata, write_pair
 from isdm.report.agreement import agreement
 from isdm.report.audit_page import write_audit_page
-from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning
+from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning, weak_judge
 from isdm.synthesis.audit import audit
 
 
@@ -125,6 +125,17 @@ def test_the_agreement_stands_with_its_interval(
     given = figures("copies") | ({} if ends is None else {"agreement_interval": ends})
     assert said in lead(given)
     assert agreement(given)["ratio"] == in_percent
+
+
+def test_a_judge_that_hardly_reads_real_images_is_not_quoted() -> None:
+    weak = figures("no sign", real_iou=0.049, synthetic_iou=0.186, shuffled_iou=0.005, agreement=3.79)
+    for said in (lead(weak), agreement(weak)["meaning"]):
+        assert "hardly reads real held-out images (IoU 0.049)" in said
+        assert "IoU of 0.186, those of others with 0.005" in said
+        assert "3.79" not in said
+    assert weak_judge(weak | {"real_iou": 0.1}) is None
+    assert "3.79" in lead(weak | {"real_iou": 0.1})
+    assert weak_judge({}) is None, "an audit without the figure"
 
 
 def sides(synthetic: tuple[float, float], count: int = 100) -> dict[str, Any]:

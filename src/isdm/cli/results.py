@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from isdm.progress import answer, plain_console
-from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity_rows, light_warning
+from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity_rows, light_warning, weak_judge
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import format_table, summary_table
@@ -40,6 +40,9 @@ def print_agreement(audit: Mapping[str, Any]) -> None:
         table.add_row(label, _number(iou), _number(share) + ends)
     answer("Do the synthetic images follow their masks?")
     plain_console(wraps=True).print(table)
+    weak = weak_judge(audit)
+    if weak is not None:
+        answer(weak)
 
 
 def print_audit(audit: Mapping[str, Any]) -> None:

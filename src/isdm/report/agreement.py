@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from isdm.report.audit_text import agreement_interval
+from isdm.report.audit_text import agreement_interval, weak_judge
 from isdm.report.tables import architecture_name
 
 
@@ -23,7 +23,7 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
         "num_images": audit.get("num_synthetic_images"),
         "ratio": percent(ratio) + agreement_interval(audit, 0, 100),
         "shuffled": percent(shuffled),
-        "meaning": _agreement_meaning(ratio, shuffled),
+        "meaning": weak_judge(audit) or _agreement_meaning(ratio, shuffled),
         "bars": [
             {"label": label, "iou": number(value), "width": f"{100 * min(max(value or 0, 0), 1):.1f}"}
             for label, value in bars

@@ -16,19 +16,36 @@ FIGURES = {
 _CLEAR_SHIFT, _CLEAR_RATIO = 0.5, 1.5
 """Light differs clearly from half a standard deviation of real ones on, or where it varies so much more or less."""
 _LEAST_SPREAD = 0.01
+_LEAST_REAL_IOU = 0.1
+"""IoU on real held-out images below which a judge hardly reads them, and a share of it says nothing."""
 _FEW_PICTURES = 30
 
 
 def lead(audit: Mapping[str, Any]) -> str:
     """How well the pictures follow their masks, in a sentence."""
-    share = audit["agreement"]
+    share, weak = audit["agreement"], weak_judge(audit)
     if share is None:
         return "The judge recognises nothing on real held-out images, so the agreement with the masks is undefined."
+    if weak is not None:
+        return weak
     chance = audit["shuffled_agreement"] or 0.0
     return (
         f"A segmenter trained on the real images finds the masks in the synthetic ones with {share:.2f}"
         f"{agreement_interval(audit, 2)} of the IoU that it reaches on real held-out images; with the masks of "
         f"others it would be {chance:.2f}."
+    )
+
+
+def weak_judge(audit: Mapping[str, Any]) -> str | None:
+    """That the judge hardly reads real images, so that its share of that says nothing; None for one that does."""
+    real, own, others = (audit.get(f"{side}_iou") for side in ("real", "synthetic", "shuffled"))
+    if real is None or real >= _LEAST_REAL_IOU:
+        return None
+    return (
+        f"The judge hardly reads real held-out images (IoU {real:.3f}), so its share of that does not say how "
+        f"well synthetic ones follow their masks; there it finds their own masks with an IoU of {own or 0:.3f}, "
+        f"those of others with {others or 0:.3f}. Train it otherwise: --set epochs, learning_rate or "
+        f"architecture, an encoder with ImageNet weights."
     )
 
 
