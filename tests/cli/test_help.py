@@ -21,6 +21,25 @@ def test_help_names_the_stages_in_the_order_of_the_way_and_what_to_do_first() ->
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("data import", "SRC DST"),
+        ("data check", "DATASET"),
+        ("data describe", "DATASET"),
+        ("data export", "DATASET DST"),
+        ("train", "DATASET"),
+        ("sample", "MODEL"),
+    ],
+)
+def test_arguments_are_called_alike(command: str, arguments: str) -> None:
+    usage = (
+        CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"}).output.strip().splitlines()[0]
+    )
+    named = usage.partition("[OPTIONS]")[2].translate(str.maketrans("", "", "{}")).split()
+    assert named == arguments.split()
+
+
 def test_doctor_says_how_to_get_every_extra() -> None:
     names = {name for name, _ in describe()}
     assert {"Extra: studio", "Extra: tune", "Extra: cluster", "Extra: features", "Extra: inception"} <= names
@@ -40,11 +59,13 @@ def test_folders_are_completed_by_what_they_are(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_shell_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+@pytest.mark.parametrize("command", ["train", "data check", "data describe", "data export"])
+def test_the_shell_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, shell: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiles").mkdir()
     (tmp_path / "tiles" / "dataset.json").touch()
-    words = {"_TYPER_COMPLETE_ARGS": "isdm train ti", "COMP_WORDS": "isdm train ti", "COMP_CWORD": "2"}
+    typed = f"isdm {command} ti"
+    words = {"_TYPER_COMPLETE_ARGS": typed, "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
     env = {**os.environ, **words, "_ISDM_COMPLETE": f"complete_{shell}"}
     assert "tiles" in CliRunner().invoke(app, [], env=env, prog_name="isdm").output
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from isdm.cli import options
+from isdm.cli.completion import datasets
+from isdm.cli.stages import Dataset
 from isdm.config import DataConfig, ExportConfig
 from isdm.progress import answer
 
@@ -14,7 +16,9 @@ app = typer.Typer(help="Import, describe and check datasets.", no_args_is_help=T
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder or archive with images and masks; never written to.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder or archive with images and masks; never written to.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Dataset folder to make.")],
     layout: Annotated[
         str | None, typer.Option(help="auto, or a layout's name: coco, folders, voc, … (a wrong one lists all).")
@@ -106,7 +110,7 @@ def import_(
 
 @app.command()
 def describe(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    dataset: Dataset,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Also write a page, figures and all numbers there.")
     ] = None,
@@ -129,7 +133,7 @@ def describe(
 
 
 @app.command()
-def check(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> None:
+def check(dataset: Dataset) -> None:
     """Open and verify every pair of a dataset; list all problems at once."""
     from isdm.data.checking import check_dataset
     from isdm.data.dataset import SegmentationDataset
@@ -141,7 +145,14 @@ def check(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")]) -> N
 
 @app.command()
 def export(
-    dataset: Annotated[Path, typer.Argument(help="Dataset folder, real or synthetic; it is never changed.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="Dataset folder, real or synthetic; it is never changed.",
+            autocompletion=datasets,
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Folder to make.")],
     layout: Annotated[str, typer.Option(help="isdm, coco, voc, ultralytics or mmseg.")],
 ) -> None:
