@@ -136,6 +136,15 @@ def test_a_source_with_train_and_validation_gets_a_test_split_from_its_training_
     assert dataset.info.split["by"] == "source"
 
 
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_where_all_are_bad_leaving_out_is_no_way_out(fruit_source: Path, skip_bad: bool) -> None:
+    for image in (fruit_source / "images").iterdir():
+        image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(DataError, match="Mend them; --skip-bad would leave no pair") as told:
+        imported(fruit_source, skip_bad=skip_bad)
+    assert "or leave them out" not in str(told.value)
+
+
 def test_bad_pairs_are_left_out_and_recorded(fruit_source: Path, put: Put) -> None:
     (fruit_source / "masks" / "fruit0_0.png").unlink()
     (fruit_source / "images" / "fruit1_0.png").write_bytes(b"\x89PNG no")

@@ -156,7 +156,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     """Make the dataset in `work`; returns the sentences that say what was done."""
     images, unusable = image_rule(source)
     if images is None:
-        raise DataError(_listed([*source.problems, *_double_names(source), *unusable]))
+        raise DataError(_listed([*source.problems, *_double_names(source), *unusable], can_be_left_out=False))
     info = DatasetInfo(
         work.name, classes.classes, images.channels, images.bit_depth, has_background=classes.has_background
     )
@@ -168,13 +168,9 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     prepared, thumbnails = prepare_all(source.pairs, preparation)
     problems = [*source.problems, *_double_names(source), *(record.problem for record in prepared if record.problem)]
     problems = list(dict.fromkeys(problems))
-    if problems and not config.skip_bad:
-        raise DataError(_listed(problems))
-    good = [record for record in prepared if not record.problem]
-    if config.skip_bad:
-        good = _without_double_names(source, good)
-    if not good:
-        raise DataError(_listed(problems))
+    good = _without_double_names(source, [record for record in prepared if not record.problem])
+    if not good or (problems and not config.skip_bad):
+        raise DataError(_listed(problems, can_be_left_out=bool(good)))
     notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
     pairs = [source.pairs[record.index] for record in good]
     if finds_groups(config):
@@ -212,14 +208,17 @@ def _same_among(good: Sequence[Prepared], thumbnails: RowsOnDisk) -> Matches:
     return find_same(thumbnails, digests).renumbered(places)
 
 
-def _listed(problems: Sequence[str]) -> str:
+def _listed(problems: Sequence[str], *, can_be_left_out: bool) -> str:
+    """All problems as one message, which tells the way out that there is."""
     shown = "\n".join(f"  {problem}" for problem in problems[:MOST_PROBLEMS_SHOWN])
     more = len(problems) - MOST_PROBLEMS_SHOWN
     tail = f"\n  … and {more} more" if more > 0 else ""
-    return (
-        f"{len(problems)} problem(s) in the source; nothing was written:\n{shown}{tail}\n"
-        f"Mend them, or leave them out with --skip-bad."
+    remedy = (
+        "Mend them, or leave them out with --skip-bad."
+        if can_be_left_out
+        else "Mend them; --skip-bad would leave no pair."
     )
+    return f"{len(problems)} problem(s) in the source; nothing was written:\n{shown}{tail}\n{remedy}"
 
 
 def _double_names(source: Source) -> list[str]:
