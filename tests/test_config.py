@@ -49,7 +49,7 @@ SOURCE = {"source": "photos"}
 def test_an_unknown_key_names_the_nearest_known_one(
     kind: type[StageConfig], values: dict[str, Any], unknown: str, nearest: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"unknown key '{re.escape(unknown)}'; did you mean '{nearest}'"):
+    with pytest.raises(ConfigError, match=f"unknown key '{re.escape(unknown)}'; did you mean '{nearest}'\\?$"):
         build(kind, values)
 
 

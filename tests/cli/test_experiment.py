@@ -144,6 +144,14 @@ def test_demo_samples_enough_for_its_grid(tmp_path: Path) -> None:
     check_grid(config, len(dataset.pairs("train")))
 
 
+@pytest.mark.parametrize("seed", [-1, "one", None])
+def test_a_wrong_seed_is_told_once(experiment: Path, seed: object) -> None:
+    with pytest.raises(ConfigError) as told:
+        read_experiment(experiment, {"seed": seed})
+    assert str(told.value).count("seed = ") == 1
+    assert f"seed = {seed!r}" in str(told.value)
+
+
 def test_seed_goes_to_every_stage(experiment: Path) -> None:
     config = read_experiment(experiment)
     assert config.finetune is not None

@@ -28,6 +28,7 @@ def read_experiment(path: Path, changes: Mapping[str, Any] | None = None) -> Exp
     """
     values = merged(read_yaml(path), changes or {})
     seed = values.get("seed", 0)
+    seed = seed if isinstance(seed, int) and seed >= 0 else 0  # a wrong one is told once, not for every stage
     for stage in _SEEDED:
         if isinstance(values.get(stage), Mapping):
             values[stage] = merged({"seed": seed}, values[stage])

@@ -51,7 +51,8 @@ def _explain(kind: type[StageConfig], error: ValidationError, where: str) -> str
             line = rule if whole else f"{path} = {_brief.repr(problem['input'])}: {rule}"
         if line not in lines:
             lines.append(line)
-    return f"In {where}: " + "; ".join(lines) + "."
+    told = "; ".join(lines)
+    return f"In {where}: {told}{'' if told.endswith('?') else '.'}"
 
 
 def _keys_beside(kind: type[StageConfig], location: Sequence[int | str]) -> list[str]:
