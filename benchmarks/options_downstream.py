@@ -29,15 +29,23 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def painted_by(run: Path, folder: Path, change: dict[str, Any], seed: int = 0) -> SegmentationDataset:
-    """The synthetic dataset of a generator with changed options, made in `folder` as the run makes its own."""
+def painted_by(
+    run: Path, folder: Path, change: dict[str, Any], seed: int = 0, steps_ratio: float = 1.0
+) -> SegmentationDataset:
+    """The synthetic dataset of a generator with changed options, made in `folder` as the run makes its own.
+
+    Training and fine-tuning take `steps_ratio` times as many steps as there.
+    """
     settings = yaml.safe_load((run / "experiment.yaml").read_text())
     real, change = SegmentationDataset(run / "data"), change | {"seed": seed}
-    train(build(TrainConfig, merged(settings["train"], change), where="the variant"), real, folder / "model")
+
+    def options(stage: str) -> dict[str, Any]:
+        return merged(settings[stage], change, {"steps": round(settings[stage]["steps"] * steps_ratio)})
+
+    train(build(TrainConfig, options("train"), where="the variant"), real, folder / "model")
     model = folder / "model"
     if settings.get("finetune") is not None:
-        tuning = build(FinetuneConfig, merged(settings["finetune"], change), where="the variant")
-        finetune(tuning, model, real, folder / "tuned")
+        finetune(build(FinetuneConfig, options("finetune"), where="the variant"), model, real, folder / "tuned")
         model = folder / "tuned"
     sampling = build(SampleConfig, merged(settings["sample"], {"seed": seed}), where="the variant")
     sample(sampling, model, real, folder / "synthetic")

@@ -46,7 +46,7 @@ def main() -> None:
     measured = read_json(speed_file)
     more_steps = round(config.steps * measured["ratio"])
     folder = arguments.work / f"patches-of-{arguments.patch_size}"
-    painted = painted_by(arguments.run, folder, {**patches, "steps": more_steps})
+    painted = painted_by(arguments.run, folder, patches, steps_ratio=measured["ratio"])
     audited = build(AuditConfig, merged(settings["audit"], {"epochs": arguments.judge_epochs}), where="the audit")
     real = SegmentationDataset(arguments.run / "data")
     ways = {
