@@ -35,7 +35,7 @@ class UNetConfig(StageConfig):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     """Dropout in the residual blocks."""
     patch_size: int = Field(1, ge=1, le=8)
-    """Side of the squares of pixels that the network sees as one position; of 2 a step costs about a quarter."""
+    """Side of the squares of pixels that the network sees as one position; 2 is a quarter of the arithmetic."""
 
     @model_validator(mode="after")
     def _groups_divide_the_width(self) -> Self:

@@ -66,7 +66,7 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         norm_groups: groups of every normalisation; each level's width must be a multiple.
         dropout: dropout in the residual blocks.
         patch_size: side of the squares of pixels that the first level sees as one position with their values as
-            channels, of image and map alike (Luhman and Luhman 2022); 1 as published. Of 2 a step costs a quarter.
+            channels, of image and map alike (Luhman and Luhman 2022); 1 as published.
     """
 
     _supports_gradient_checkpointing = True  # diffusers' enable_gradient_checkpointing() then works
