@@ -27,7 +27,9 @@ PARTS: dict[str, list[tuple[str, list[str]]]] = {
         ),
         ("Reference", ["reference/commands", "reference/options", "reference/python", "changes"]),
     ],
-    "results/README": [("", ["magnetic-tile-64px/summary", "demo/summary", "demo-min-snr/summary", "selection"])],
+    "results/README": [
+        ("", ["magnetic-tiles", "magnetic-tile-64px/summary", "demo/summary", "demo-min-snr/summary", "selection"])
+    ],
     "decisions/README": [("", [":glob:", "*"])],
 }
 """Caption and pages, in order, below each page that has others below it."""
