@@ -1,16 +1,13 @@
-"""Free memory, read from made-up systems, and arrays on disk."""
+"""Free memory, read from made-up systems."""
 
 import os
-import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from isdm.errors import DataError
 from isdm.hardware import free_memory_bytes
-from isdm.memory import RowsOnDisk, array_on_disk, free_host_bytes
+from isdm.memory import free_host_bytes
 
 MIB = 2**20
 
@@ -89,55 +86,3 @@ def test_this_machine_has_some_and_the_networks_are_told_the_same() -> None:
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < free_host_bytes() < installed
     assert free_memory_bytes(torch.device("cpu")) == pytest.approx(free_host_bytes(), rel=0.2)
-
-
-def test_an_array_on_disk_holds_what_is_put_into_it_and_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    array = array_on_disk((3, 4, 5), np.uint16)
-    values = np.arange(60, dtype=np.uint16).reshape(3, 4, 5) * 1000
-    array[:] = values
-    assert list(tmp_path.iterdir()) == []
-    mapped = Path("/proc/self/maps").read_text()
-    assert any(str(tmp_path) in line for line in mapped.splitlines()), "its pages are those of a file"
-    np.testing.assert_array_equal(array, values)
-    assert torch.from_numpy(array[1:]).float().sum() == values[1:].sum()
-
-
-def test_a_full_disk_is_found_before_it_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(DataError, match=r"8192\.0 GiB do not fit into .* set TMPDIR to a folder with more space"):
-        array_on_disk((2**43,), np.uint8)
-
-
-def test_rows_on_disk_are_read_and_written_by_number_and_never_mapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    values = np.arange(60, dtype=np.uint16).reshape(5, 3, 4) * 1000
-    rows = RowsOnDisk(5, (3, 4), np.uint16)
-    rows.write(0, values[:2])
-    rows.write(3, values[3:].astype(np.int64)[:, ::1])
-    expected = values.copy()
-    expected[2] = 0
-    np.testing.assert_array_equal(rows[0:99], expected)
-    np.testing.assert_array_equal(rows[1:4], expected[1:4])
-    np.testing.assert_array_equal(rows[np.array([4, 0, 4])], expected[[4, 0, 4]])
-    assert rows[2:2].shape == (0, 3, 4)
-    assert (len(rows), rows.shape) == (5, (5, 3, 4))
-    assert list(tmp_path.iterdir()) == []
-    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
-
-
-def test_rows_in_a_named_file_are_there_again(tmp_path: Path) -> None:
-    RowsOnDisk(4, (2,), np.uint8, tmp_path / "rows").write(1, np.array([[7, 8]], np.uint8))
-    np.testing.assert_array_equal(
-        RowsOnDisk(4, (2,), np.uint8, tmp_path / "rows")[:], [[0, 0], [7, 8], [0, 0], [0, 0]]
-    )
-
-
-def test_rows_that_no_disk_holds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"GiB do not fit into .*make room there"):
-        RowsOnDisk(2**33, (1024,), np.uint8, tmp_path / "rows")
-    assert (tmp_path / "rows").stat().st_blocks == 0, "the disk is not filled to see whether it suffices"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from isdm.data.dataset import Pair, SegmentationDataset
 from isdm.data.image_files import ImageArray, MaskArray, size_text
 from isdm.errors import DataError
-from isdm.memory import GIB, array_on_disk, free_host_bytes
+from isdm.memory import GIB, free_host_bytes
+from isdm.on_disk import array_on_disk
 from isdm.progress import say
 
 
