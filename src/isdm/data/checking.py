@@ -1,16 +1,17 @@
 """Verify a dataset folder: every pair opened, every rule checked, leaks between splits found, all listed at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isdm.data.dataset import Pair, SegmentationDataset, Split
-from isdm.data.image_files import picture_digest
+from isdm.data.image_files import DIGEST_CHARACTERS, picture_digest
 from isdm.data.instances import load_instance_map
 from isdm.data.near_duplicates import find_same
 from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.errors import DataError
-from isdm.memory import RowsOnDisk
+from isdm.on_disk import LazySequence, RowsOnDisk
 from isdm.parallel import in_threads
 from isdm.progress import say, track
 
@@ -27,17 +28,17 @@ def check_dataset(dataset: SegmentationDataset) -> int:
     Raises:
         DataError: listing every pair that breaks a rule, and every leak.
     """
-    rows: list[tuple[Split, Pair]] = [(split, pair) for split in dataset.splits for pair in dataset.pairs(split)]
+    rows = _rows(dataset)
     thumbnails = RowsOnDisk(len(rows), (SIDE_PX, SIDE_PX), np.uint8)
     problems: list[str] = []
-    digests: list[str] = []
+    digests = np.zeros(len(rows), f"S{DIGEST_CHARACTERS}")
 
     def opened(index: int) -> tuple[str, str]:
         return _open(dataset, rows[index][1], thumbnails, index)
 
     looked_at = track(in_threads(opened, range(len(rows))), "Checking pairs", total=len(rows), unit="pairs")
-    for digest, problem in looked_at:
-        digests.append(digest)
+    for index, (digest, problem) in enumerate(looked_at):
+        digests[index] = digest.encode("ascii")
         if problem:
             problems.append(problem)
     with_instances = {bool(pair.instances): split for split, pair in rows}
@@ -52,6 +53,19 @@ def check_dataset(dataset: SegmentationDataset) -> int:
     if problems:
         raise DataError(f"{len(problems)} problem(s) in {dataset.folder}:\n" + "\n".join(f"  {p}" for p in problems))
     return len(rows)
+
+
+def _rows(dataset: SegmentationDataset) -> Sequence[tuple[Split, Pair]]:
+    """The pairs of all splits, one split after the other, with their splits."""
+    of_split = [(split, dataset.pairs(split)) for split in dataset.splits]
+    starts = np.cumsum([0, *(len(pairs) for _, pairs in of_split)])
+
+    def row(index: int) -> tuple[Split, Pair]:
+        place = int(np.searchsorted(starts, index, side="right")) - 1
+        split, pairs = of_split[place]
+        return split, pairs[index - int(starts[place])]
+
+    return LazySequence(int(starts[-1]), row)
 
 
 def _open(dataset: SegmentationDataset, pair: Pair, thumbnails: RowsOnDisk, index: int) -> tuple[str, str]:
@@ -77,16 +91,26 @@ def _parted_groups(rows: Sequence[tuple[Split, Pair]]) -> list[str]:
     ]
 
 
-def _same_pictures(rows: Sequence[tuple[Split, Pair]], thumbnails: RowsOnDisk, digests: Sequence[str]) -> list[str]:
+def _same_pictures(
+    rows: Sequence[tuple[Split, Pair]], thumbnails: RowsOnDisk, digests: NDArray[np.bytes_]
+) -> list[str]:
     """A line for each pair of pictures that show the same thing in two splits and are of different groups."""
+    matches = find_same(thumbnails, digests, CLEAR_DEVIATIONS)
+    splits = _numbered(split for split, _ in rows)
+    groups = _numbered(pair.group for _, pair in rows)
+    one, other = matches.firsts, matches.seconds
     lines = []
-    for match in find_same(thumbnails, digests, CLEAR_DEVIATIONS):
-        (split, pair), (other_split, other) = rows[match.first], rows[match.second]
-        if split == other_split or pair.group == other.group:
-            continue
+    for match in matches[(splits[one] != splits[other]) & (groups[one] != groups[other])]:
+        (split, pair), (other_split, other_pair) = rows[match.first], rows[match.second]
         kind = "the same picture as" if digests[match.first] == digests[match.second] else "nearly the same as"
         lines.append(
-            f"{split}/{pair.image.name} shows {kind} {other_split}/{other.image.name} (similarity "
+            f"{split}/{pair.image.name} shows {kind} {other_split}/{other_pair.image.name} (similarity "
             f"{match.similarity:.2f}): import again with --near-duplicates, or name the groups with --groups"
         )
     return lines
+
+
+def _numbered(names: Iterable[str]) -> NDArray[np.int64]:
+    """A number (N,) for each name, the same for equal ones."""
+    number_of: dict[str, int] = {}
+    return np.fromiter((number_of.setdefault(name, len(number_of)) for name in names), np.int64)

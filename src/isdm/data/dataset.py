@@ -10,8 +10,7 @@ it. Instance maps are grey PNGs of 16 bits; all pairs have one, or none. Nothing
 """
 
 import reprlib
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +41,7 @@ from isdm.files import (
     write_json,
     write_json_lines,
 )
+from isdm.on_disk import LazySequence, RecordsOnDisk
 from isdm.provenance import check_format_version
 
 DATASET_FILE = "dataset.json"
@@ -212,8 +212,10 @@ class SegmentationDataset:
         """The splits that exist."""
         return tuple(split for split in SPLITS if (self.folder / split / "metadata.jsonl").is_file())
 
-    def pairs(self, split: Split) -> list[Pair]:
-        """List the pairs of a split in the order of `metadata.jsonl`; [] where the split does not exist.
+    def pairs(self, split: Split) -> Sequence[Pair]:
+        """The pairs of a split in the order of `metadata.jsonl`; none where the split does not exist.
+
+        What the file says of them is kept on disk, so that hundreds of thousands take no memory.
 
         Of a synthetic dataset, pairs that a person dropped are left out, and pairs that selection rejected (`kept`
         is false), unless a person kept them.
@@ -224,38 +226,23 @@ class SegmentationDataset:
         judgements = self.judgements(split)
         return self._pairs(split, lambda line: judgements.get(line["image_file_name"], line.get("kept", True)))
 
-    def all_pairs(self, split: Split) -> list[Pair]:
-        """List the pairs of a split as `pairs` does, those that are left out there among them."""
+    def all_pairs(self, split: Split) -> Sequence[Pair]:
+        """The pairs of a split as `pairs` gives them, those that are left out there among them."""
         return self._pairs(split, lambda _: True)
 
     def judgements(self, split: Split) -> dict[str, bool]:
         """Whether a person keeps the pair of an `image_file_name`, of a synthetic dataset alone."""
         return read_judgements(self.folder / split) if self.info.source.get("synthetic") else {}
 
-    def _pairs(self, split: Split, is_kept: Callable[[Mapping[str, Any]], bool]) -> list[Pair]:
-        path = self.folder / split / "metadata.jsonl"
-        if not path.is_file():
+    def _pairs(self, split: Split, is_kept: Callable[[Mapping[str, Any]], bool]) -> Sequence[Pair]:
+        folder = self.folder / split
+        if not (folder / "metadata.jsonl").is_file():
             return []
-        pairs = []
-        for number, line in enumerate(json_lines(path), start=1):
-            try:
-                image, mask = (path.parent / line[key] for key in ("image_file_name", "mask_file_name"))
-                instances = path.parent / line["instance_file_name"] if "instance_file_name" in line else None
-            except (KeyError, TypeError):
-                raise DataError(f"{path}, line {number} must name image_file_name and mask_file_name.") from None
-            for file in (image, mask, instances):
-                if file is not None and not _lies_in(file, path.parent):
-                    raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
-            if is_kept(line):
-                metadata = {sys.intern(key): value for key, value in line.items()}  # all lines have the same keys
-                pairs.append(Pair(image, mask, metadata, instances))
-        missing = next((pair for pair in pairs if pair.instances is None), None)
-        if missing is not None and any(pair.instances for pair in pairs):
-            raise DataError(f"{path}: {missing.image.name} has no instance map but others do; import it again.")
-        return pairs
+        lines = RecordsOnDisk(_sound_lines(folder, is_kept))
+        return LazySequence(len(lines), lambda place: _as_pair(folder, lines[place]))
 
-    def require(self, split: Split) -> list[Pair]:
-        """List the pairs of a split that must not be empty.
+    def require(self, split: Split) -> Sequence[Pair]:
+        """The pairs of a split that must not be empty.
 
         Raises:
             DataError: it is.
@@ -303,6 +290,33 @@ class SegmentationDataset:
     def judged_fingerprint(self, split: Split) -> str:
         """The fingerprint of what `pairs` gives: changed by verdicts, and `fingerprint` where there are none."""
         return with_judgements(self.fingerprint(split), self.judgements(split))
+
+
+def _as_pair(folder: Path, line: dict[str, Any]) -> Pair:
+    """The pair that a line of the `metadata.jsonl` in a split's folder names."""
+    instances = folder / line["instance_file_name"] if "instance_file_name" in line else None
+    return Pair(folder / line["image_file_name"], folder / line["mask_file_name"], line, instances)
+
+
+def _sound_lines(folder: Path, is_kept: Callable[[Mapping[str, Any]], bool]) -> Iterator[dict[str, Any]]:
+    """The kept lines of the `metadata.jsonl` in a split's folder, checked."""
+    path = folder / "metadata.jsonl"
+    has_maps = False
+    without_map: Path | None = None
+    for number, line in enumerate(json_lines(path), start=1):
+        try:
+            pair = _as_pair(folder, line)
+        except (KeyError, TypeError):
+            raise DataError(f"{path}, line {number} must name image_file_name and mask_file_name.") from None
+        for file in (pair.image, pair.mask, pair.instances):
+            if file is not None and not _lies_in(file, folder):
+                raise DataError(f"{path}, line {number}: {file} lies outside the dataset.")
+        if is_kept(line):
+            has_maps |= pair.instances is not None
+            without_map = without_map or (pair.image if pair.instances is None else None)
+            yield line
+    if has_maps and without_map is not None:
+        raise DataError(f"{path}: {without_map.name} has no instance map but others do; import it again.")
 
 
 def _lies_in(file: Path, folder: Path) -> bool:

@@ -5,7 +5,7 @@ finds flatters the winner, who was picked as the luckiest of many; so a study wi
 named beforehand, against the same real images without synthetic ones, on test images that nothing has read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -150,7 +150,7 @@ def _seeded(config: TuneConfig, trial: Any) -> Any:
 
 
 def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationDataset]) -> _Data:
-    def decoded(source: SegmentationDataset, pairs: list[Pair]) -> LabelledImages:
+    def decoded(source: SegmentationDataset, pairs: Sequence[Pair]) -> LabelledImages:
         return LabelledImages(*load_arrays(source, pairs))
 
     pairs = {name: one.require("train") for name, one in synthetic.items()}

@@ -1,6 +1,6 @@
 """A synthetic dataset beside its nearest real images, and what people say of its pairs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import Any, NamedTuple
@@ -107,7 +107,7 @@ class Browser:
         return self._pairs[number]
 
     @cached_property
-    def _references(self) -> tuple[list[Pair], ImageArray]:
+    def _references(self) -> tuple[Sequence[Pair], ImageArray]:
         """Training pairs and their images (M, H, W, C)."""
         assert self._dataset is not None
         pairs = self._dataset.require("train")
@@ -127,7 +127,7 @@ class Browser:
         return measures
 
 
-def _line(name: str, found: Neighbours, pairs: list[Pair]) -> dict[str, Any]:
+def _line(name: str, found: Neighbours, pairs: Sequence[Pair]) -> dict[str, Any]:
     ratio = float(ratios(found)[0])
     place = int(found.nearest[0])
     known = None if np.isnan(ratio) else round(ratio, 3)

@@ -73,7 +73,7 @@ def load_training_images(dataset: SegmentationDataset, config: TrainConfig) -> t
     wanted = np.flatnonzero(_is_of_kind(masks, config.images))
     if not len(wanted):
         raise DataError(f"{dataset.folder}: no training image is {config.images}; use images=all.")
-    groups = [pairs[index].group for index in wanted]
+    groups = [pairs[index].group for index in wanted.tolist()]
     held_out = held_out_groups(config.seed, groups, config.holdout)
     is_held_out = np.array([group in held_out for group in groups])
     if is_held_out.all() or (config.holdout and not is_held_out.any()):
