@@ -11,7 +11,7 @@ from scipy import ndimage
 from isdm.data.matches import LARGEST_GROUP, Match, Matches, joined_groups
 from isdm.data.near_duplicates import _candidates, find_near_duplicates, find_same
 from isdm.data.similarity import SIDE_PX, prepared_windows, similarities, thumbnail, without_light
-from isdm.memory import RowsOnDisk
+from isdm.on_disk import RowsOnDisk
 
 SIZE_PX = 160
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from isdm.config import DataConfig
+from isdm.data.dataset import SPLITS
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches, joined_groups
+from isdm.data.pairs_on_disk import PairsOnDisk
 from isdm.errors import DataError, UsageError
 from isdm.text import from_spreadsheet_cell
 
@@ -25,21 +27,22 @@ def with_told_groups(source: Source, config: DataConfig) -> Source:
     return source
 
 
-def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> list[SourcePair]:
+def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> PairsOnDisk:
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"group_by = {pattern!r} is not a regular expression: {error}.") from None
-    grouped = []
-    for pair in pairs:
+
+    def grouped(pair: SourcePair) -> SourcePair:
         match = expression.search(pair.stem)
         if match is None:
             raise DataError(f"group_by = {pattern!r} does not match {pair.stem!r}; every name must match.")
-        grouped.append(replace(pair, group=match.group(1) if expression.groups else match.group(0)))
-    return grouped
+        return replace(pair, group=match.group(1) if expression.groups else match.group(0))
+
+    return PairsOnDisk(map(grouped, pairs))
 
 
-def _by_table(pairs: Sequence[SourcePair], path: Path) -> list[SourcePair]:
+def _by_table(pairs: Sequence[SourcePair], path: Path) -> PairsOnDisk:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -57,7 +60,7 @@ def _by_table(pairs: Sequence[SourcePair], path: Path) -> list[SourcePair]:
         raise DataError(
             f"{path} has no group for {len(missing)} of {len(pairs)} images, such as {missing[0]!r}; add a line each."
         )
-    return [replace(pair, group=group_of[_listed_name(pair, group_of) or ""]) for pair in pairs]
+    return PairsOnDisk(replace(pair, group=group_of[_listed_name(pair, group_of) or ""]) for pair in pairs)
 
 
 def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
@@ -65,14 +68,14 @@ def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
     return next((name for name in (pair.stem, pair.image.name, pair.image.stem) if name in group_of), None)
 
 
-def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[list[SourcePair], list[str]]:
+def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[PairsOnDisk, list[str]]:
     """Join the groups of pairs that show the same thing; where the source has splits, only within each of them.
 
     Returns:
         The pairs with their groups, and sentences that say what was joined.
     """
     own = [pair.group or f"{pair.split or ''}/{pair.stem}" for pair in pairs]
-    splits = np.array([pair.split or "" for pair in pairs])
+    splits = np.array([SPLITS.index(pair.split) if pair.split else -1 for pair in pairs], np.int8)
     is_within = splits[matches.firsts] == splits[matches.seconds]
     across = matches[~is_within]
     joined = joined_groups(own, matches[is_within])
@@ -92,4 +95,5 @@ def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[li
             f"the source's own splits part {len(across)} pairs of pictures that look the same, such as "
             f"{one.stem} ({one.split}) and {other.stem} ({other.split}); --splits new keeps them together"
         )
-    return [replace(pair, group=first_of[group]) for pair, group in zip(pairs, joined, strict=True)], notes
+    named = (replace(pair, group=first_of[group]) for pair, group in zip(pairs, joined, strict=True))
+    return PairsOnDisk(named), notes

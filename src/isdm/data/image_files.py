@@ -123,11 +123,14 @@ def wide_values(image: Image.Image, path: Path) -> NDArray[np.uint16]:
     return values.astype(np.uint16)  # big-endian values become the machine's own
 
 
+DIGEST_CHARACTERS = 32
+
+
 def picture_digest(image: ImageArray) -> str:
     """Hash of a decoded picture (H, W, C) in 32 hexadecimal digits: the same for exact duplicates alone."""
     found = sha256(str(image.shape).encode(), usedforsecurity=False)
     found.update(np.ascontiguousarray(image).data)
-    return found.hexdigest()[:32]
+    return found.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def read_mask(path: Path) -> MaskArray:

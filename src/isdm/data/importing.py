@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,21 @@ from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches
 from isdm.data.near_duplicates import find_same
+from isdm.data.outcomes import Outputs
+from isdm.data.pairs_on_disk import PairsOnDisk
 from isdm.data.placing import splits_of, with_fewer_to_train_on, without_leaking_extras
-from isdm.data.preparing import Preparation, Prepared, declared_info, finds_groups, image_rule, pooled, prepare_all
+from isdm.data.preparing import Preparation, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
 from isdm.errors import ConfigError, DataError, IsdmError, OutputError
 from isdm.files import ASIDE_MARK, flush_system, sha256_of_file, sha256_of_json_with, write_text
 from isdm.locking import beside, locked
-from isdm.memory import RowsOnDisk
+from isdm.on_disk import LazySequence, RowsOnDisk, distinct_sorted, repeated
 from isdm.parallel import in_threads
 from isdm.progress import say
 
 MOST_PROBLEMS_SHOWN = 1000
 LEFT_OUT_FILE = "left_out.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A pair of the dataset to be: a source pair, or a window of one."""
-
-    pair: SourcePair
-    index: int
-    suffix: str
-    pixels: tuple[int, ...]
 
 
 def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
@@ -114,27 +107,27 @@ def _check_place(source: Path, out: Path) -> None:
 def _with_defect_free(source: Source, folder: Path) -> tuple[Source, str]:
     extra = read_defect_free(folder, {pair.stem for pair in source.pairs})
     note = f"{len(extra)} defect-free pictures are all background, and for training alone"
-    with_extra = replace(source, pairs=[*source.pairs, *extra], notes=[*source.notes, note])
+    with_extra = replace(source, pairs=PairsOnDisk(chain(source.pairs, extra)), notes=[*source.notes, note])
     return with_extra, _fingerprint(replace(source, pairs=extra))
 
 
 def _fingerprint(source: Source) -> str:
-    files = {
-        file
+    files = (
+        os.fsencode(file).replace(b"/", b"\0")  # so that they are sorted folder by folder, as paths are
         for pair in source.pairs
         for file in (pair.image_file, pair.mask_file, pair.instance_file, *pair.further_files)
-        if file is not None and Path(file).is_file()
-    }
-    ordered = sorted(files, key=lambda file: file.replace(os.sep, "\0"))  # folder by folder, as paths are sorted
-    hashes = in_threads(lambda file: _readable_hash(Path(file)), ordered)
-    return sha256_of_json_with(source.class_names, zip(map(os.path.basename, ordered), hashes, strict=True))
+        if file is not None
+    )
+    paths = (Path(os.fsdecode(file.replace(b"\0", b"/"))) for file in distinct_sorted(files))
+    hashes = in_threads(_name_and_hash, (path for path in paths if path.is_file()))
+    return sha256_of_json_with(source.class_names, hashes)
 
 
-def _readable_hash(path: Path) -> str:
+def _name_and_hash(path: Path) -> tuple[str, str]:
     try:
-        return sha256_of_file(path)
+        return path.name, sha256_of_file(path)
     except PermissionError:
-        return "unreadable"  # named as a problem when it is opened
+        return path.name, "unreadable"  # named as a problem when it is opened
 
 
 def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
@@ -156,7 +149,9 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     """Make the dataset in `work`; returns the sentences that say what was done."""
     images, unusable = image_rule(source)
     if images is None:
-        raise DataError(_listed([*source.problems, *_double_names(source), *unusable], can_be_left_out=False))
+        raise DataError(
+            _listed([*source.problems, *_double_names(source.pairs)[0], *unusable], can_be_left_out=False)
+        )
     info = DatasetInfo(
         work.name, classes.classes, images.channels, images.bit_depth, has_background=classes.has_background
     )
@@ -165,31 +160,35 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     preparation = Preparation(
         config, images, info, declared_info(source.class_names), classes.table, has_instances, pool
     )
-    prepared, thumbnails = prepare_all(source.pairs, preparation)
-    problems = [*source.problems, *_double_names(source), *(record.problem for record in prepared if record.problem)]
-    problems = list(dict.fromkeys(problems))
-    good = _without_double_names(source, [record for record in prepared if not record.problem])
-    if not good or (problems and not config.skip_bad):
-        raise DataError(_listed(problems, can_be_left_out=bool(good)))
+    outcomes, thumbnails = prepare_all(source.pairs, preparation)
+    double_names, doubles = _double_names(source.pairs)
+    problems = list(dict.fromkeys([*source.problems, *double_names, *outcomes.problems]))
+    is_good = outcomes.is_good
+    is_good[doubles] = False  # nobody can tell which is meant
+    if not is_good.any() or (problems and not config.skip_bad):
+        raise DataError(_listed(problems, can_be_left_out=bool(is_good.any())))
     notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
-    pairs = [source.pairs[record.index] for record in good]
+    good = np.flatnonzero(is_good)
+    pairs: Sequence[SourcePair] = LazySequence(len(good), lambda place: source.pairs[good[place]])
     if finds_groups(config):
-        pairs, found = with_found_groups(pairs, _same_among(good, thumbnails))
+        pairs, found = with_found_groups(pairs, _same_among(good, outcomes.digests, thumbnails))
         notes += [f"Groups: {note}" for note in found]
-    items = [
-        Item(pair, record.index, output.suffix, output.pixels)
-        for pair, record in zip(pairs, good, strict=True)
-        for output in record.outputs
-    ]
-    items, left = _limit_defect_free(items, info, config)
-    chosen, by = splits_of([item.pair for item in items], _pixels(items), config)
-    items, chosen, fewer = with_fewer_to_train_on(items, chosen, _pixels(items), config)
-    items, chosen, leaking = without_leaking_extras(items, chosen)
+
+    def pairs_of(outputs: Outputs) -> Sequence[SourcePair]:
+        places = np.searchsorted(good, outputs.indices)
+        return LazySequence(len(outputs), lambda row: pairs[places[row]])
+
+    outputs, left = _limit_defect_free(outcomes.outputs(is_good), info, config)
+    chosen, by = splits_of(pairs_of(outputs), outputs.pixels, config)
+    rows, fewer = with_fewer_to_train_on(pairs_of(outputs), chosen, outputs.pixels, config)
+    outputs, chosen = outputs.take(rows), [chosen[row] for row in rows]
+    rows, leaking = without_leaking_extras(pairs_of(outputs), chosen)
+    outputs, chosen = outputs.take(rows), [chosen[row] for row in rows]
     notes += [f"Pairs: {note}" for note in (*left, *fewer, *leaking)]
     if problems:
         write_text(work / LEFT_OUT_FILE, "".join(f"{problem}\n" for problem in problems))
         notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}")
-    _place(work, items, chosen, has_instances=has_instances)
+    _place(work, pairs_of(outputs), outputs, chosen, has_instances=has_instances)
     about = {"layout": layout, "folder": config.source.resolve().name, "notes": notes, "left_out": len(problems)}
     name = work.name.removeprefix(f"{ASIDE_MARK}import-")
     split: dict[str, Any] = {"by": by, "seed": config.seed, **Counter(chosen)}
@@ -199,13 +198,11 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     return notes
 
 
-def _same_among(good: Sequence[Prepared], thumbnails: RowsOnDisk) -> Matches:
-    """Matches of the good pairs, by their positions among these."""
-    digests = [""] * len(thumbnails)
-    places = np.zeros(len(thumbnails), np.int32)
-    for place, record in enumerate(good):
-        digests[record.index], places[record.index] = record.digest, place
-    return find_same(thumbnails, digests).renumbered(places)
+def _same_among(good: NDArray[np.int64], digests: NDArray[np.bytes_], thumbnails: RowsOnDisk) -> Matches:
+    """Matches of the good pairs (G,), by their positions among these."""
+    compared, places = np.zeros_like(digests), np.zeros(len(digests), np.int32)
+    compared[good], places[good] = digests[good], np.arange(len(good))
+    return find_same(thumbnails, compared).renumbered(places)
 
 
 def _listed(problems: Sequence[str], *, can_be_left_out: bool) -> str:
@@ -221,50 +218,47 @@ def _listed(problems: Sequence[str], *, can_be_left_out: bool) -> str:
     return f"{len(problems)} problem(s) in the source; nothing was written:\n{shown}{tail}\n{remedy}"
 
 
-def _double_names(source: Source) -> list[str]:
-    times = Counter((pair.split, pair.stem) for pair in source.pairs)
-    return [f"the name {stem!r} occurs {n} times; file stems must differ" for (_, stem), n in times.items() if n > 1]
+def _double_names(pairs: Sequence[SourcePair]) -> tuple[list[str], list[int]]:
+    """A line for each name that occurs more than once in a split, and the positions of the pairs that have it."""
+    times = repeated(lambda: ((pair.split, pair.stem) for pair in pairs))
+    lines = [f"the name {stem!r} occurs {n} times; file stems must differ" for (_, stem), n in times.items()]
+    return lines, [place for place, pair in enumerate(pairs) if (pair.split, pair.stem) in times] if times else []
 
 
-def _without_double_names(source: Source, good: list[Prepared]) -> list[Prepared]:
-    """Leave out every pair whose name occurs more than once: nobody can tell which is meant."""
-    times = Counter((pair.split, pair.stem) for pair in source.pairs)
-    return [r for r in good if times[source.pairs[r.index].split, source.pairs[r.index].stem] == 1]
-
-
-def _pixels(items: Sequence[Item]) -> NDArray[np.int64]:
-    return np.array([item.pixels for item in items], np.int64)
-
-
-def _limit_defect_free(items: list[Item], info: DatasetInfo, config: DataConfig) -> tuple[list[Item], list[str]]:
+def _limit_defect_free(outputs: Outputs, info: DatasetInfo, config: DataConfig) -> tuple[Outputs, list[str]]:
     """Keep a seeded random part of the pairs without foreground, where the configuration limits them."""
     if config.max_defect_free is None:
-        return items, []
-    empty = np.flatnonzero(_pixels(items)[:, info.first_foreground :].sum(axis=1) == 0)
-    limit = int(config.max_defect_free * (len(items) - len(empty)))
-    dropped = set(np.random.default_rng(config.seed).permutation(empty)[limit:].tolist())
+        return outputs, []
+    empty = np.flatnonzero(outputs.pixels[:, info.first_foreground :].sum(axis=1) == 0)
+    limit = int(config.max_defect_free * (len(outputs) - len(empty)))
+    dropped = np.random.default_rng(config.seed).permutation(empty)[limit:]
     note = f"{len(dropped)} of {len(empty)} pairs without foreground were left out (max_defect_free)"
-    return [item for index, item in enumerate(items) if index not in dropped], [note]
+    return outputs.take(np.setdiff1d(np.arange(len(outputs)), dropped)), [note]
 
 
-def _place(work: Path, items: Sequence[Item], splits: Sequence[Split], *, has_instances: bool) -> None:
+def _place(
+    work: Path, pairs: Sequence[SourcePair], outputs: Outputs, splits: Sequence[Split], *, has_instances: bool
+) -> None:
     """Move the finished files out of the pool to where they belong; what an earlier run moved is there already."""
+
+    def placed(split: Split, total: int) -> Iterator[dict[str, Any]]:
+        rows = (row for row, own in enumerate(splits) if own == split)
+        for place, row in enumerate(rows):
+            pair, suffix = pairs[row], outputs.suffixes[row]
+            names = pair_names(pair.stem + suffix, place, total, instances=has_instances)
+            _move(work, split, names, int(outputs.indices[row]), suffix)
+            yield {**names, "group": pair.group or pair.stem, "source": "real"}
+
     for split, total in Counter(splits).items():
-        chosen = (item for item, own in zip(items, splits, strict=True) if own == split)
-        names = (
-            (item, pair_names(item.pair.stem + item.suffix, index, total, instances=has_instances))
-            for index, item in enumerate(chosen)
-        )
-        write_metadata(work / split, (_placed(work, split, item, own) for item, own in names))
+        write_metadata(work / split, placed(split, total))
 
 
-def _placed(work: Path, split: Split, item: Item, names: Mapping[str, str]) -> dict[str, Any]:
-    """Move one pair's files to where they belong; returns what the metadata say of it."""
+def _move(work: Path, split: Split, names: Mapping[str, str], index: int, suffix: str) -> None:
+    """Move one pair's files to where they belong."""
     for name in names.values():
         path = work / split / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        waiting = pooled(work / "pool", name.partition("/")[0], item.index, item.suffix)
+        waiting = pooled(work / "pool", name.partition("/")[0], index, suffix)
         if waiting.is_file():
             waiting.replace(path)
         assert path.is_file(), f"{path} is neither in its place nor in the pool"
-    return {**names, "group": item.pair.group or item.pair.stem, "source": "real"}

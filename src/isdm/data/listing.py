@@ -3,15 +3,15 @@
 import os
 import stat
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from isdm.data.layouts.source import IMAGE_SUFFIXES
 
 
 def listed_files(
     folder: Path, within: Path, suffixes: Collection[str] = IMAGE_SUFFIXES
-) -> tuple[list[Path], list[str]]:
-    """List the files below a folder with one of some extensions, sorted by path; hidden ones are left out.
+) -> tuple[list[str], list[str]]:
+    """List the files below a folder with one of some extensions, folder by folder; hidden ones are left out.
 
     Links to files are followed, links to folders are not: they may lead in circles.
 
@@ -21,9 +21,10 @@ def listed_files(
         suffixes: extensions in small letters, with their dot.
 
     Returns:
-        The files, and a line for each folder, link or other thing among them that cannot be used.
+        The files' paths below the folder with "/" between their parts, as text, since there may be hundreds of
+        thousands; and a line for each folder, link or other thing among them that cannot be used.
     """
-    files: list[Path] = []
+    files: list[str] = []
     problems: list[str] = []
     if not os.path.lexists(folder):
         return files, problems
@@ -33,21 +34,23 @@ def listed_files(
         problems.append(f"{error.filename} cannot be listed ({error.strerror}); give yourself the right")
 
     for root, folder_names, file_names in os.walk(folder, onerror=unreadable):
+        place = Path(root).relative_to(folder).as_posix()
+        start = "" if place == "." else f"{place}/"
         folder_names[:] = [name for name in folder_names if not name.startswith(".")]
         for name in folder_names:
             path = Path(root, name)
             if path.is_symlink():
                 problems.append(f"{path} is a link to a folder, which is not followed; put the folder itself there")
         for name in file_names:
-            path = Path(root, name)
-            if name.startswith(".") or path.suffix.lower() not in suffixes:
+            if name.startswith(".") or PurePath(name).suffix.lower() not in suffixes:
                 continue
-            problem = _refusal(path, limit)
+            problem = _refusal(Path(root, name), limit)
             if problem is None:
-                files.append(path)
+                files.append(start + name)
             else:
                 problems.append(problem)
-    return sorted(files), problems
+    files.sort(key=lambda file: file.replace("/", "\0"))
+    return files, problems
 
 
 def link_out_of(path: Path, within: Path) -> str | None:

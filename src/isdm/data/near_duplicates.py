@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from isdm.data.matches import CERTAIN_SIMILARITY, Match, Matches, joined
+from isdm.data.matches import CERTAIN_SIMILARITY, Matches, joined
 from isdm.data.similarity import SIDE_PX, Floats, packed, prepared_windows, similarities, unpacked, without_light
-from isdm.memory import RowsOnDisk
+from isdm.on_disk import RowsOnDisk
 from isdm.parallel import in_threads, without_blas_threads
 from isdm.progress import progress
 
@@ -75,7 +75,9 @@ def find_near_duplicates(thumbnails: Thumbnails, deviations: float = DEVIATIONS)
     return joined(found).most_similar_first()
 
 
-def find_same(thumbnails: Thumbnails, digests: Sequence[str], deviations: float = DEVIATIONS) -> Matches:
+def find_same(
+    thumbnails: Thumbnails, digests: Sequence[str] | NDArray[np.bytes_], deviations: float = DEVIATIONS
+) -> Matches:
     """Find exact and near duplicates among some pictures.
 
     Args:
@@ -86,15 +88,13 @@ def find_same(thumbnails: Thumbnails, digests: Sequence[str], deviations: float 
     Returns:
         Exact duplicates, each with the first of its kind, then near ones, the most similar first.
     """
-    first_of: dict[str, int] = {}
-    exact = [
-        Match(first, place, 1.0)
-        for place, digest in enumerate(digests)
-        if digest and (first := first_of.setdefault(digest, place)) != place
-    ]
-    told = Matches.of(exact)
+    hashes = np.asarray(digests, np.bytes_)
+    is_compared = hashes != b""
+    _, first_of_kind, kind = np.unique(hashes, return_index=True, return_inverse=True)
+    firsts = first_of_kind[kind].astype(np.int32)
+    seconds = np.flatnonzero(is_compared & (firsts != np.arange(len(hashes)))).astype(np.int32)
+    told = Matches(firsts[seconds], seconds, np.ones(len(seconds), np.float32))
     near = find_near_duplicates(thumbnails, deviations)
-    is_compared = np.array([bool(digest) for digest in digests], bool)
     is_new = ~np.isin(near.keys(len(digests)), told.keys(len(digests)))
     return joined([told, near[is_new & is_compared[near.firsts] & is_compared[near.seconds]]])
 

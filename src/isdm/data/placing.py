@@ -1,7 +1,6 @@
 """Which split each pair of an import goes to: the source's own, a fold's, or a new one."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +10,10 @@ from isdm.data.dataset import Split
 from isdm.data.layouts.source import SourcePair
 from isdm.data.splits import folded_split, grouped_parts, grouped_split, split_sizes, taken_from_train
 from isdm.errors import ConfigError, DataError
+from isdm.on_disk import LazySequence
 
 Pixels = NDArray[np.int64]
-
-
-class HasPair(Protocol):
-    """Something made of a source pair."""
-
-    @property
-    def pair(self) -> SourcePair:
-        """The source pair."""
-
-
-Made = TypeVar("Made", bound=HasPair)
+Rows = NDArray[np.int64]
 
 
 def splits_of(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> tuple[list[Split], str]:
@@ -34,7 +24,7 @@ def splits_of(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -
     own = [index for index, pair in enumerate(pairs) if not pair.train_only]
     if not own:
         raise DataError("every pair is for training alone; nothing is left to validate and test with.")
-    chosen, by = _of_own([pairs[index] for index in own], pixels[own], config)
+    chosen, by = _of_own(LazySequence(len(own), lambda place: pairs[own[place]]), pixels[own], config)
     splits: list[Split] = ["train"] * len(pairs)
     for index, split in zip(own, chosen, strict=True):
         splits[index] = split
@@ -42,9 +32,8 @@ def splits_of(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -
 
 
 def _of_own(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> tuple[list[Split], str]:
-    groups = [pair.group or pair.stem for pair in pairs]
-    if config.split_by == "image":
-        groups = [f"{pair.split}/{pair.stem}" for pair in pairs]
+    by_image = config.split_by == "image"
+    groups = [f"{pair.split}/{pair.stem}" if by_image else _group(pair) for pair in pairs]
     given = [pair.split for pair in pairs]
     keeps = config.splits == "source" and config.folds is None and all(given)
     if keeps and "train" in given and ("test" in given or "validation" in given):
@@ -74,48 +63,48 @@ def _refuse_parted_groups(pairs: Sequence[SourcePair], splits: Sequence[Split]) 
         )
 
 
-def without_leaking_extras(
-    made: Sequence[Made], splits: Sequence[Split]
-) -> tuple[list[Made], list[Split], list[str]]:
-    """Leave out what is for training alone where its group is in another split; says how many."""
+def without_leaking_extras(pairs: Sequence[SourcePair], splits: Sequence[Split]) -> tuple[Rows, list[str]]:
+    """Leave out what is for training alone where its group is in another split.
+
+    Returns:
+        Positions (R,) of the pairs that stay, and sentences that say how many do not.
+    """
     held_out = {
-        item.pair.group or item.pair.stem
-        for item, split in zip(made, splits, strict=True)
-        if split != "train" and not item.pair.train_only
+        _group(pair) for pair, split in zip(pairs, splits, strict=True) if split != "train" and not pair.train_only
     }
-    kept = [
-        (item, split)
-        for item, split in zip(made, splits, strict=True)
-        if not item.pair.train_only or (item.pair.group or item.pair.stem) not in held_out
-    ]
-    left_out = len(made) - len(kept)
+    stays = np.array([not pair.train_only or _group(pair) not in held_out for pair in pairs], bool)
+    left_out = int((~stays).sum())
     notes = [f"{left_out} defect-free pictures were left out: the validation or test split has their groups"]
-    return [item for item, _ in kept], [split for _, split in kept], notes if left_out else []
+    return np.flatnonzero(stays), notes if left_out else []
 
 
 def with_fewer_to_train_on(
-    made: Sequence[Made], splits: Sequence[Split], pixels: Pixels, config: DataConfig
-) -> tuple[list[Made], list[Split], list[str]]:
-    """Keep `config.train` training images by whole groups, as even in their classes as all were; says how many.
+    pairs: Sequence[SourcePair], splits: Sequence[Split], pixels: Pixels, config: DataConfig
+) -> tuple[Rows, list[str]]:
+    """Keep `config.train` training images by whole groups, as even in their classes as all were.
 
     Pictures that are for training alone are not counted, and stay.
+
+    Returns:
+        Positions (R,) of the pairs that stay, and sentences that say how many do not.
 
     Raises:
         ConfigError: there are not so many.
     """
     wanted = config.train
-    rows = [index for index, split in enumerate(splits) if split == "train" and not made[index].pair.train_only]
+    rows = [index for index, split in enumerate(splits) if split == "train" and not pairs[index].train_only]
     if wanted is None or wanted == len(rows):
-        return list(made), list(splits), []
+        return np.arange(len(pairs)), []
     if wanted > len(rows):
         raise ConfigError(f"train = {wanted} but the other splits leave {len(rows)} training images; lower it.")
-    groups = [made[row].pair.group or made[row].pair.stem for row in rows]
+    groups = [_group(pairs[row]) for row in rows]
     parts = grouped_parts(groups, pixels[rows], [wanted, len(rows) - wanted], config.seed)
-    left_out = {row for row, part in zip(rows, parts, strict=True) if part == 1}
+    left_out = [row for row, part in zip(rows, parts, strict=True) if part == 1]
     if len(left_out) == len(rows):
         raise ConfigError(f"train = {wanted} is less than the smallest group of images has; raise it.")
-    kept = [
-        (item, split) for index, (item, split) in enumerate(zip(made, splits, strict=True)) if index not in left_out
-    ]
     note = f"{len(rows) - len(left_out)} of {len(rows)} training images were kept (train = {wanted})"
-    return [item for item, _ in kept], [split for _, split in kept], [note]
+    return np.setdiff1d(np.arange(len(pairs)), left_out), [note]
+
+
+def _group(pair: SourcePair) -> str:
+    return pair.group or pair.stem

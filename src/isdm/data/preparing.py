@@ -38,11 +38,12 @@ from isdm.data.image_files import (
 from isdm.data.image_rules import ImageFacts, ImageRule
 from isdm.data.instances import InstanceArray, check_instance_size, outside_id, read_instances
 from isdm.data.layouts.source import Source, SourcePair
+from isdm.data.outcomes import Outcomes, Output, Prepared
 from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.data.windows import Window, windows_of
 from isdm.errors import DataError
 from isdm.files import append_json_lines, flush_system, json_lines
-from isdm.memory import RowsOnDisk
+from isdm.on_disk import RowsOnDisk
 from isdm.parallel import in_threads
 from isdm.progress import progress, track
 
@@ -51,28 +52,6 @@ SECONDS_BETWEEN_NOTES = 20.0
 """What a killed import does again at most. To make files durable costs the more the oftener it is done."""
 COMPRESSION = 4
 """Of 9: half the time of the usual 6, and files a few per cent larger."""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A finished pair in the pool: what tells it from others of the same source pair, and its pixels a class.
-
-    Pixels are those of the source's mask, before it was fitted.
-    """
-
-    suffix: str
-    pixels: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What became of a source pair: its outputs, or a problem."""
-
-    index: int
-    outputs: tuple[Output, ...] = ()
-    digest: str = ""
-    """Hash of the decoded picture, the same for exact duplicates; "" where nobody looks for them."""
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,11 +97,11 @@ def _look(facts: ImageFacts, path: Path) -> str:
     return ""
 
 
-def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[list[Prepared], RowsOnDisk]:
+def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[Outcomes, RowsOnDisk]:
     """Prepare every pair that an earlier run has not.
 
     Returns:
-        What became of each, in order, and their thumbnails (N, S, S).
+        What became of each, and their thumbnails (N, S, S).
     """
     pool = preparation.pool
     for kind in KINDS:
@@ -130,10 +109,11 @@ def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[
             (pool / kind / f"{part:05d}").mkdir(parents=True, exist_ok=True)
     thumbnails = RowsOnDisk(len(pairs), (SIDE_PX, SIDE_PX), np.uint8, pool / "thumbnails.bin")
     notes = pool / "prepared.jsonl"
-    done: list[Prepared | None] = [None] * len(pairs)
+    outcomes = Outcomes(len(pairs), preparation.info.num_classes)
     for record in _noted(notes):
-        done[record.index] = record
-    todo = [index for index, record in enumerate(done) if record is None]
+        if not outcomes.is_done[record.index]:
+            outcomes.add(record)
+    todo = np.flatnonzero(~outcomes.is_done)
 
     def prepared(index: int) -> Prepared:
         try:
@@ -148,9 +128,9 @@ def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[
         progress("Importing pairs", total=len(pairs), done=len(pairs) - len(todo), unit="pairs") as bar,
     ):
         noting = disk.submit(_note, notes, [])
-        for record in in_threads(prepared, todo):
+        for record in in_threads(prepared, map(int, todo)):
             fresh.append(record)
-            done[record.index] = record
+            outcomes.add(record)
             if noting.done() and time.monotonic() - noted_at > SECONDS_BETWEEN_NOTES:
                 noting.result()
                 noting = disk.submit(_note, notes, fresh)
@@ -158,7 +138,7 @@ def prepare_all(pairs: Sequence[SourcePair], preparation: Preparation) -> tuple[
             bar.advance()
         noting.result()
     _note(notes, fresh)
-    return [record for record in done if record is not None], thumbnails
+    return outcomes, thumbnails
 
 
 def _prepare(index: int, pair: SourcePair, preparation: Preparation, thumbnails: RowsOnDisk) -> Prepared:
@@ -260,7 +240,7 @@ def _note(path: Path, records: list[Prepared]) -> None:
     """Make the pool's files durable, then note what they are."""
     if records:
         flush_system()
-        append_json_lines(path, [asdict(record) for record in records if not record.problem])
+        append_json_lines(path, (asdict(record) for record in records if not record.problem))
 
 
 def _noted(path: Path) -> Iterator[Prepared]:

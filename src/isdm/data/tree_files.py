@@ -4,7 +4,8 @@ import codecs
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 
 from isdm.data.dataset import Split
 from isdm.data.layouts.source import SPLIT_NAMES, image_files
@@ -71,19 +72,22 @@ def is_file(path: Path) -> bool:
 
 def first_files(source: Path, suffixes: Collection[str], depth: int) -> Iterator[Path]:
     """The first few files with one of the suffixes in the source and in its folders down to `depth`."""
+    names: list[str] = []
+    folders: list[str] = []
     try:
         with os.scandir(source) as scan:  # its entries know without asking again whether they are folders
-            entries = sorted(
-                (entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name
-            )
-        paths = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for entry in scan:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif PurePath(entry.name).suffix.lower() in suffixes:
+                    names.append(entry.name)
     except OSError:
         return
-    found = [path for path, is_folder in paths if not is_folder and path.suffix.lower() in suffixes and is_file(path)]
-    folders = [path for path, is_folder in paths if is_folder]
-    yield from found[:FILES_ASKED_PER_FOLDER]
-    for folder in folders if depth else ():
-        yield from first_files(folder, suffixes, depth - 1)
+    yield from islice((path for name in sorted(names) if is_file(path := source / name)), FILES_ASKED_PER_FOLDER)
+    for name in sorted(folders) if depth else ():
+        yield from first_files(source / name, suffixes, depth - 1)
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:

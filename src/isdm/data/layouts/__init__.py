@@ -18,8 +18,9 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 from isdm.config import DataConfig
-from isdm.data.layouts.source import Source
+from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.listing import led_out
+from isdm.data.pairs_on_disk import PairsOnDisk
 from isdm.errors import ConfigError, DataError, UsageError
 
 _registered: dict[str, ModuleType] = {}
@@ -80,15 +81,16 @@ def read_source(config: DataConfig) -> tuple[str, Source]:
 def _without_links_out(folder: Path, source: Source) -> Source:
     """Leave out pairs with a file that a link takes out of the source, and name each such file."""
     limit = os.path.realpath(folder)
-    problems: list[str] = []
-    pairs = []
-    for pair in source.pairs:
+    problems: dict[str, None] = {}
+
+    def stays(pair: SourcePair) -> bool:
         files = (pair.image, pair.mask, pair.instances, *pair.more_files)
         outside = [line for path in files if path is not None and (line := led_out(path, limit)) is not None]
-        problems += outside
-        if not outside:
-            pairs.append(pair)
-    return replace(source, pairs=pairs, problems=[*source.problems, *dict.fromkeys(problems)]) if problems else source
+        problems.update(dict.fromkeys(outside))
+        return not outside
+
+    pairs = PairsOnDisk(filter(stays, source.pairs))
+    return replace(source, pairs=pairs, problems=[*source.problems, *problems])
 
 
 def recognised(folder: Path) -> str:

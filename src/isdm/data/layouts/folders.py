@@ -10,8 +10,8 @@ maps of the same names, one for every image. With `--masks alpha` the images' ow
 there is no folder of masks; with `--masks instances` the masks are instance maps as well.
 """
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +21,15 @@ from isdm.data.image_files import read_picture
 from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, of_file
 from isdm.data.listing import link_out_of, listed_files
 from isdm.data.mask_rules import MaskRule, read_class_table, rule_and_problems
+from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.partners import Partners, split_name
 from isdm.errors import DataError
+from isdm.on_disk import LazySequence, RecordsOnDisk, repeated
 from isdm.parallel import in_threads
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "gt", "ann_dir")
 INSTANCE_FOLDER = "instances"
-MASK_ENDINGS = ("", "_mask", "-mask", "_label", "_gt", "_seg", "_segmentation")
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 GENERIC = True
 
@@ -43,20 +45,13 @@ class Root(NamedTuple):
 
 
 class Match(NamedTuple):
-    """An image and what belongs to it."""
+    """An image and what belongs to it: files as text, as there may be hundreds of thousands."""
 
-    image: Path
-    mask: Path
-    instances: Path | None
+    image: str
+    mask: str
+    instances: str | None
     stem: str
     split: Split | None
-
-
-class Files(NamedTuple):
-    """The files of a folder by their path in it, without extension and ending; None where two have one name."""
-
-    folder: Path
-    by_name: dict[str, Path | None]
 
 
 def recognises(source: Path) -> bool:
@@ -75,45 +70,46 @@ def read(source: Path, config: DataConfig) -> Source:
             f"{source} needs a folder images/ and beside it masks/ with files of the same names; images whose "
             f"transparency is the mask need --masks alpha, and another layout its name, --layout."
         )
-    matched: list[Match] = []
     lonely: list[Path] = []
     problems: list[str] = []
     has_instances = any(root.instances for root in roots)
-    for root in roots:
-        found, alone, wrong = _matches(source, root, has_instances)
-        matched += found
-        lonely += alone
-        problems += wrong
-    if not matched and not problems:
+    records = RecordsOnDisk(
+        match for root in roots for match in _matches(source, root, has_instances, lonely, problems)
+    )
+    if not len(records) and not problems:
         raise DataError(
             f"{source} holds no images; put them into {roots[0].images} and their masks into {roots[0].masks}."
         )
-    rule, bad = _rule(source, [match.mask for match in matched], config.masks, config.mask_threshold, problems)
-    problems += list(bad.values()) + _bad_images([match.image for match in matched if match.mask in bad] + lonely)
+    matched = LazySequence(len(records), lambda index: Match(*records[index]))
+    masks = LazySequence(len(records), lambda index: Path(matched[index].mask))
+    rule, bad = _rule(source, masks, config.masks, config.mask_threshold, problems)
+    of_bad_masks = (Path(match.image) for match in matched if Path(match.mask) in bad)
+    problems += [*bad.values(), *_bad_images(chain(of_bad_masks, lonely))]
     notes = [rule.note]
     if rule.values_are_objects:
         notes.append(
             f"instance maps come from {INSTANCE_FOLDER}/" if has_instances else "their numbers are instance maps"
         )
-    times = Counter(match.stem for match in matched)  # the same name in two splits is two pictures
-    read = of_file(rule.load)
-    pairs = [
-        SourcePair.of(
-            image,
-            mask,
-            f"{split}_{stem}" if split and times[stem] > 1 else stem,
-            read,
-            split=split,
-            instances=mask if rule.values_are_objects and not has_instances else instances,
-        )
-        for image, mask, instances, stem, split in matched
-        if mask not in bad
-    ]
+    pairs = PairsOnDisk(_pairs(matched, rule, bad, values_are_maps=rule.values_are_objects and not has_instances))
     return Source(rule.class_names, pairs, rule.colours, notes, problems=problems)
 
 
+def _pairs(
+    matched: Sequence[Match], rule: MaskRule, bad: Collection[Path], *, values_are_maps: bool
+) -> Iterator[SourcePair]:
+    """A pair of each match with a sound mask."""
+    several = repeated(lambda: (match.stem for match in matched))
+    read = of_file(rule.load)
+    for image, mask, instances, stem, split in matched:
+        if Path(mask) not in bad:
+            is_in_two_splits = split and stem in several  # the same name in two splits is two pictures
+            name = f"{split}_{stem}" if is_in_two_splits else stem
+            maps = mask if values_are_maps else instances
+            yield SourcePair(image, mask, name, read, split=split, instance_file=maps)
+
+
 def _rule(
-    source: Path, masks: list[Path], reading: MaskReading, threshold: int, problems: list[str]
+    source: Path, masks: Sequence[Path], reading: MaskReading, threshold: int, problems: list[str]
 ) -> tuple[MaskRule, dict[Path, str]]:
     """The masks' rule; where there is none, what else is wrong is told with that."""
     try:
@@ -126,7 +122,7 @@ def _rule(
         raise DataError(f"{len(lines)} problem(s) in the source; nothing was written:\n{shown}") from None
 
 
-def _bad_images(images: list[Path]) -> list[str]:
+def _bad_images(images: Iterable[Path]) -> list[str]:
     """What is wrong with images that are left out for their masks: nobody else will open them."""
     return [line for line in in_threads(_image_problem, images) if line is not None]
 
@@ -139,31 +135,33 @@ def _image_problem(image: Path) -> str | None:
     return None
 
 
-def _matches(source: Path, root: Root, has_instances: bool) -> tuple[list[Match], list[Path], list[str]]:
-    """Images of one part of the source with their masks and instance maps, those without, and what is wrong."""
-    matched: list[Match] = []
-    lonely: list[Path] = []
-    images, problems = listed_files(root.images, source)
-    names = {_name(path, root.images) for path in images}
+def _matches(
+    source: Path, root: Root, has_instances: bool, lonely: list[Path], problems: list[str]
+) -> Iterator[Match]:
+    """Images of one part of the source with their masks and instance maps; notes those without, and what is wrong."""
+    images, wrong_images = listed_files(root.images, source)
+    problems += wrong_images
+    several = repeated(lambda: (split_name(file)[0] for file in images))
     instance_folder = root.instances or (root.masks or root.images).with_name(INSTANCE_FOLDER)
-    masks, wrong_masks = _by_name(root.masks or root.images, source, MASK_SUFFIXES, names)
-    maps, wrong_maps = _by_name(instance_folder, source, IMAGE_SUFFIXES, names)
-    for image in images:
-        name = _name(image, root.images)
-        mask = image if root.masks is None else masks.by_name.get(name)
-        instances = maps.by_name.get(name)
+    masks = None if root.masks is None else Partners(root.masks, source, MASK_SUFFIXES, several)
+    maps = Partners(instance_folder, source, IMAGE_SUFFIXES, several)
+    for file in images:
+        name, _ = split_name(file)
+        image = root.images / file
+        mask = str(image) if masks is None else masks.take(name)
+        instances = maps.take(name)
+        if masks is not None and mask is None:
+            problems += [f"{image} {line}" for line in masks.lacks(name, "mask")]
+        elif has_instances and instances is None:
+            problems += [f"{image} {line}" for line in maps.lacks(name, "instance map")]
         if mask is None or (has_instances and instances is None):
             lonely.append(image)
-        if mask is None:
-            if name not in masks.by_name:
-                problems.append(f"{image} has no mask; expected {masks.folder / (name + '.png')}")
-        elif has_instances and instances is None:
-            if name not in maps.by_name:
-                problems.append(f"{image} has no instance map; expected {maps.folder / (name + '.png')}")
         else:
             split, below = (root.split, name) if root.split else _split_and_name(name)
-            matched.append(Match(image, mask, instances, below.replace("/", "_"), split))
-    return matched, lonely, problems + (wrong_masks if root.masks is not None else []) + wrong_maps
+            yield Match(str(image), mask, instances, below.replace("/", "_"), split)
+    for partners in (masks, maps):
+        if partners is not None:
+            problems += [*partners.problems, *partners.left()]
 
 
 def _split_and_name(name: str) -> tuple[Split | None, str]:
@@ -171,30 +169,6 @@ def _split_and_name(name: str) -> tuple[Split | None, str]:
     first, _, below = name.partition("/")
     split = SPLIT_NAMES.get(first.lower()) if below else None
     return (split, below) if split else (None, name)
-
-
-def _by_name(folder: Path, source: Path, suffixes: frozenset[str], images: set[str]) -> tuple[Files, list[str]]:
-    """The files below a folder by the name of the image that each belongs to, and a line for each of the others."""
-    files, problems = listed_files(folder, source, suffixes)
-    candidates: dict[str, list[Path]] = {}
-    for path in files:
-        candidates.setdefault(_name(path, folder), []).append(path)
-    by_name: dict[str, Path | None] = {}
-    for image in sorted(images):
-        with_ending = next((image + end for end in MASK_ENDINGS if image + end in candidates), None)
-        if with_ending is None:
-            continue
-        chosen = candidates.pop(with_ending)
-        by_name[image] = chosen[0] if len(chosen) == 1 else None
-        if len(chosen) > 1:
-            problems.append(f"{' and '.join(map(str, chosen))} both belong to the image {image!r}; keep one of them")
-    for name, left in candidates.items():
-        problems += [f"{path} has no image; expected one that is called {name!r}, or remove it" for path in left]
-    return Files(folder, by_name), problems
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _roots(source: Path) -> list[Root]:

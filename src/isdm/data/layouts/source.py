@@ -2,7 +2,7 @@
 
 import colorsys
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,8 +40,8 @@ _COLOURS = (
 class SourcePair:
     """One image and where its mask comes from; make it with `SourcePair.of`.
 
-    A source may have hundreds of thousands: files are kept as text, which is small beside a `Path`, and `read` is one
-    function for all pairs wherever the pair's files say the rest.
+    A source may have hundreds of thousands: files are kept as text, which `PairsOnDisk` writes to a file, and `read`
+    is one function for all pairs wherever the pair's files say the rest.
     """
 
     image_file: str
@@ -133,12 +133,12 @@ def of_memory(load: Callable[[], MaskArray]) -> Callable[[SourcePair], MaskArray
 class Source:
     """A source tree: class names (id is the position, 0 the background), pairs, and the rules used.
 
-    Only the list of pairs may grow with the source: masks are decoded one at a time by their pair's `load_mask`,
-    which several threads may call at once.
+    Only the pairs may grow with the source, and `PairsOnDisk` keeps them out of memory: masks are decoded one at a
+    time by their pair's `load_mask`, which several threads may call at once.
     """
 
     class_names: tuple[str, ...]
-    pairs: list[SourcePair]
+    pairs: Sequence[SourcePair]
     colours: tuple[tuple[int, int, int], ...] | None = None
     notes: list[str] = field(default_factory=list)
     """Sentences that say how masks were read; shown to the user and kept in dataset.json."""

@@ -91,7 +91,7 @@ def rule_and_problems(
     chosen = _READINGS[reading]
     totals, problems = Totals(), dict[Path, str]()
     looked = in_threads(partial(_tallied, look=chosen.look, table=table), paths)
-    for path, one in zip(paths, track(looked, "Reading masks", total=len(paths), unit="masks"), strict=True):
+    for path, one in track(looked, "Reading masks", total=len(paths), unit="masks"):
         if isinstance(one, DataError):
             problems[path] = str(one)
         else:
@@ -107,9 +107,9 @@ def rule_and_problems(
     return answer.rule, problems | answer.problems
 
 
-def _tallied(path: Path, look: Look, table: ClassTable | None) -> Tally | DataError:
+def _tallied(path: Path, look: Look, table: ClassTable | None) -> tuple[Path, Tally | DataError]:
     try:
         seen = look(path)
-        return seen if isinstance(seen, Tally) else tally(seen, table)
+        return path, seen if isinstance(seen, Tally) else tally(seen, table)
     except DataError as error:
-        return error
+        return path, error
