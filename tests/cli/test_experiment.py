@@ -21,7 +21,7 @@ from isdm.cli.experiment import candidates, read_experiment, run_experiment
 from isdm.config import ExperimentConfig
 from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
-from isdm.errors import ConfigError, OutputError, UsageError
+from isdm.errors import ConfigError, DataError, OutputError, UsageError
 
 ISDM = Path(sys.executable).parent / "isdm"
 KILLED_WHEN_THERE_ARE = ("model/training/*", "synthetic/train/images/*.png")
@@ -196,7 +196,9 @@ def test_selection_is_a_stage(experiment: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_cross_validation_tests_every_picture_once(experiment: Path, tmp_path: Path) -> None:
+def test_a_cross_validation_tests_every_picture_once(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = yaml.safe_load(experiment.read_text())
     values["folds"] = 2
     values["train"]["steps"], values["finetune"]["steps"] = 4, 2
@@ -217,6 +219,16 @@ def test_a_cross_validation_tests_every_picture_once(experiment: Path, tmp_path:
     assert "named before any test score was read" in text
     again = run_experiment(build_experiment(experiment, values), tmp_path / "run")
     assert again == page
+    with pytest.raises(DataError, match=r"--reuse .*nowhere.fold-0.study is no folder of a study"):
+        run_experiment(build_experiment(experiment, values), tmp_path / "other", reuse=tmp_path / "nowhere")
+    assert not (tmp_path / "other" / "fold-0" / "model").exists(), "told before hours of training"
+    values["train"]["steps"] = 5
+    capsys.readouterr()
+    run_experiment(build_experiment(experiment, values), tmp_path / "other", reuse=tmp_path / "run")
+    said = capsys.readouterr().err
+    for number in (0, 1):
+        study = tmp_path / "run" / f"fold-{number}" / "study"
+        assert f"2 of 6 cells to train are those of {study}" in said, "those of real images alone"
 
 
 @pytest.mark.slow

@@ -59,10 +59,13 @@ def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @one_at_a_time
-def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> Path:
+def run_experiment(
+    config: ExperimentConfig, out: Path, execution: "Execution | None" = None, reuse: Path | None = None
+) -> Path:
     """Run every stage that is not finished; returns the path of the report.
 
-    `execution` says who trains the cells of the study; with Ray its workers paint the samples too.
+    `execution` says who trains the cells of the study; with Ray its workers paint the samples too. From `reuse`,
+    another run's folder, cells of the study are taken that would come out the same.
 
     Folders below `out`: data, model, finetuned, synthetic, selected, audit, study; with `folds` these lie in
     fold-0, fold-1, … and the pooled study in study.
@@ -71,13 +74,13 @@ def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | 
 
     remove_abandoned(out)
     if config.folds is None:
-        run_stages(config, out, execution)
+        run_stages(config, out, execution, reuse)
         say("Writing the report.")
         audited = out / "audit" / "audit.json" if config.audit is not None else None
         return report(out / "study", audit=audited, costs=stage_costs(out))
     from isdm.evaluation.pooling import pool_studies
 
-    studies = [run_fold(config, fold, out, execution) for fold in range(config.folds)]
+    studies = [run_fold(config, fold, out, execution, reuse) for fold in range(config.folds)]
     write_yaml(out / "experiment.yaml", config.plain())
     pool_studies(studies, out / "study", config.name)
     say("Writing the report.")
@@ -85,9 +88,12 @@ def run_experiment(config: ExperimentConfig, out: Path, execution: "Execution | 
 
 
 @one_at_a_time
-def run_stages(config: ExperimentConfig, out: Path, execution: "Execution | None" = None) -> None:
-    """Run every stage of one experiment, or of one fold, that is not finished."""
+def run_stages(
+    config: ExperimentConfig, out: Path, execution: "Execution | None" = None, reuse: Path | None = None
+) -> None:
+    """Run every stage of one experiment, or of one fold, that is not finished; see `run_experiment`."""
     from isdm.data.importing import import_dataset
+    from isdm.evaluation.reuse import check_reusable, fingerprints
     from isdm.evaluation.study import evaluate
     from isdm.report.audit_page import write_audit_page
     from isdm.synthesis.audit import audit
@@ -99,6 +105,9 @@ def run_stages(config: ExperimentConfig, out: Path, execution: "Execution | None
     dataset = import_dataset(config.data, out / "data")
     check_grid(config, len(dataset.require("train")))
     check_encoders(config)
+    other = None if reuse is None else reuse / "study"
+    if other is not None:
+        check_reusable(other, config.evaluate, fingerprints(dataset))
     write_yaml(out / "experiment.yaml", config.plain())
     train(config.train, dataset, out / "model")
     model = out / "model"
@@ -112,7 +121,7 @@ def run_stages(config: ExperimentConfig, out: Path, execution: "Execution | None
     if config.audit is not None:
         audit(config.audit, synthetic, dataset, out / "audit")
         write_audit_page(out / "audit", synthetic, dataset)
-    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name, execution)
+    evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name, execution, other)
 
 
 def candidates(config: ExperimentConfig) -> SampleConfig:

@@ -70,8 +70,16 @@ def _comparable(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_fold(config: ExperimentConfig, fold: int, out: Path, execution: "Execution | None" = None) -> Path:
+def run_fold(
+    config: ExperimentConfig,
+    fold: int,
+    out: Path,
+    execution: "Execution | None" = None,
+    reuse: Path | None = None,
+) -> Path:
     """Run what is not finished of fold number `fold`; returns the path of its study.
+
+    `reuse` is another run's folder, with the same folds.
 
     Raises:
         UsageError: see `fold_of`.
@@ -84,7 +92,7 @@ def run_fold(config: ExperimentConfig, fold: int, out: Path, execution: "Executi
     if came_from_elsewhere(one, folder):
         say(f"{folder} is finished; its other stages were run elsewhere.")
     else:
-        run_stages(one, folder, execution)
+        run_stages(one, folder, execution, None if reuse is None else folder_of(reuse, fold))
     return folder / "study"
 
 

@@ -60,6 +60,10 @@ def run(
         int | None,
         typer.Option("--fold", help="Only this fold of a cross-validation, from 0; without it all, then pooled."),
     ] = None,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(help="Another run's folder; cells of its study that would come out the same are taken from it."),
+    ] = None,
     jobs: Jobs = 1,
     ray: Ray = None,
     gpu_share: GpuShare = 1.0,
@@ -84,23 +88,25 @@ def run(
 
     execution = Execution(jobs, ray, gpu_share)
     if fold is None:
-        _run(config, out, execution)
+        _run(config, out, execution, reuse)
         return
-    _run_fold(config, fold, out, execution)
+    _run_fold(config, fold, out, execution, reuse)
     if finished_folds(config, out) == list(range(config.folds or 0)):
         answer(f"Now isdm run {experiment} --out {out} pools them.")
 
 
-def _run_fold(config: "ExperimentConfig", fold: int, out: Path, execution: "Execution") -> None:
+def _run_fold(config: "ExperimentConfig", fold: int, out: Path, execution: "Execution", reuse: Path | None) -> None:
     from isdm.cli.folds import finished_folds, run_fold
 
     execution.check()
     with options_of_a_file():
-        run_fold(config, fold, out, execution)
+        run_fold(config, fold, out, execution, reuse)
     answer(f"Fold {fold} is finished, {len(finished_folds(config, out))} of {config.folds} in {out}.")
 
 
-def _run(config: "ExperimentConfig", out: Path, execution: "Execution | None" = None) -> None:
+def _run(
+    config: "ExperimentConfig", out: Path, execution: "Execution | None" = None, reuse: Path | None = None
+) -> None:
     from isdm.cli.experiment import run_experiment
     from isdm.cli.results import print_audit, print_results
     from isdm.provenance import Stopwatch
@@ -109,7 +115,7 @@ def _run(config: "ExperimentConfig", out: Path, execution: "Execution | None" = 
     if execution is not None:
         execution.check()
     with options_of_a_file():
-        page = run_experiment(config, out, execution)
+        page = run_experiment(config, out, execution, reuse)
     if config.audit is not None and config.folds is None:
         print_audit(read_json(out / "audit" / "audit.json"))
     print_results(out / "study")

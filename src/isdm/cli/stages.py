@@ -253,6 +253,9 @@ def evaluate(
     encoder_weights: EncoderWeights = None,
     protocol: Annotated[str | None, typer.Option(help="paper or equal-steps.")] = None,
     allow_leaks: Annotated[bool | None, typer.Option(help="Warn on every page instead of refusing.")] = None,
+    reuse: Annotated[
+        Path | None, typer.Option(help="Another study; cells that would come out the same are taken from it.")
+    ] = None,
     jobs: Jobs = 1,
     ray: Ray = None,
     gpu_share: GpuShare = 1.0,
@@ -286,7 +289,7 @@ def evaluate(
 
     sets = named_sets(synthetic or ())
     execution = Execution(jobs, ray, gpu_share)
-    study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution)
+    study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution, reuse=reuse)
     print_results(out)
     answer(f"Study: {out}; write its report with: isdm report {out}")
 

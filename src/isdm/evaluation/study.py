@@ -17,6 +17,7 @@ from isdm.evaluation.counts import counts_table
 from isdm.evaluation.executors import Execution, Work, run_cells
 from isdm.evaluation.gallery import class_pixels, write_gallery
 from isdm.evaluation.leaks import check_origin, find_leaks, refuse_or_warn
+from isdm.evaluation.reuse import check_reusable, fingerprints, take_over
 from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
 from isdm.files import write_with, write_yaml
 from isdm.locking import one_at_a_time
@@ -53,6 +54,7 @@ def evaluate(
     out: Path,
     name: str | None = None,
     execution: Execution | None = None,
+    reuse: Path | None = None,
 ) -> Path:
     """Train all cells that are not finished; write `results.parquet`, `counts.parquet`; returns the first's path.
 
@@ -63,10 +65,11 @@ def evaluate(
         out: the study's folder.
         name: the study's title; the dataset's name unless given.
         execution: who trains the cells; this process unless given.
+        reuse: folder of another study of the same real images; cells that would come out the same are taken from it.
 
     Raises:
         DataError: a synthetic set saw other data than this dataset's training split, or has other classes; training
-            and test images show the same thing (unless `allow_leaks`).
+            and test images show the same thing (unless `allow_leaks`); `reuse` is no such study.
         ConfigError: the grid asks for what is not there.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
         OutputError: `out` holds something else, or a study with another comparison named beforehand.
@@ -81,9 +84,10 @@ def evaluate(
     cells = cells_of(config, rows)
     for architecture in config.architectures:
         build_segmenter(architecture, config.encoder, config.encoder_weights, dataset.info.num_classes)
-    inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
+    inputs = fingerprints(dataset)
     inputs |= {f"synthetic {name}": painted.judged_fingerprint("train") for name, painted in synthetic.items()}
     provenance.check(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
+    read_by_other = None if reuse is None else check_reusable(reuse, config, inputs)
     for set_name, painted in synthetic.items():
         _say_judgements(set_name, painted)
     watch = provenance.Stopwatch()
@@ -93,6 +97,8 @@ def evaluate(
     refuse_or_warn(found, may_leak)
     provenance.begin(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
     _write_study(out, name or dataset.info.name, config, dataset, data, rows, cells, leaks + found)
+    if reuse is not None and read_by_other is not None:
+        take_over(reuse, read_by_other, cells, inputs, out)
     missing = [cell for cell in cells if not cell.is_finished(out)]
     if missing:
         say(f"{len(missing)} of {len(cells)} cells to train; each is kept as soon as it is finished.")
