@@ -28,7 +28,17 @@ PARTS: dict[str, list[tuple[str, list[str]]]] = {
         ("Reference", ["reference/commands", "reference/options", "reference/python", "changes"]),
     ],
     "results/README": [
-        ("", ["magnetic-tiles", "magnetic-tile-64px/summary", "demo/summary", "demo-min-snr/summary", "selection"])
+        (
+            "",
+            [
+                "magnetic-tiles",
+                "magnetic-tiles/summary",
+                "magnetic-tile-64px/summary",
+                "demo/summary",
+                "demo-min-snr/summary",
+                "selection",
+            ],
+        )
     ],
     "decisions/README": [("", [":glob:", "*"])],
 }

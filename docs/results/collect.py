@@ -16,13 +16,13 @@ import polars as pl
 import yaml
 
 from isdm.hardware import describe
-from isdm.provenance import Provenance, read
+from isdm.provenance import read
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import FOREGROUND, architecture_name, summary_table
 from isdm.report.verdict import basis, change, headline, verdicts
 
-STAGES = ("data", "model", "finetuned", "synthetic", "audit", "study")
+STAGES = ("data", "model", "finetuned", "synthetic", "audit")
 
 
 def main(run: Path, out: Path) -> None:
@@ -34,7 +34,8 @@ def main(run: Path, out: Path) -> None:
     folds = sorted(path for path in run.glob("fold-*") if path.is_dir())
     audits = {one.name: json.loads((one / "audit" / "audit.json").read_text()) for one in folds or [run]}
     for name, audit in audits.items():
-        (out / (f"audit-{name}.json" if folds else "audit.json")).write_text(json.dumps(audit, indent=2) + "\n")
+        if not (out / name / "audit").is_dir():  # `keep_fold.py` keeps it there
+            (out / (f"audit-{name}.json" if folds else "audit.json")).write_text(json.dumps(audit, indent=2) + "\n")
     config = yaml.safe_load((run / "experiment.yaml").read_text())
     config["data"]["source"] = Path(config["data"]["source"]).name
     (out / "experiment.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -48,7 +49,11 @@ def main(run: Path, out: Path) -> None:
         for stage in STAGES
         if (record := read(one / stage)) is not None
     }
-    text = lines(config["name"], audits, facts, summary, compared, records)
+    trained = pl.read_parquet(run / "study" / "results.parquet").unique(["row", "architecture", "repeat"])
+    seconds = {name: record.seconds for name, record in records.items()}
+    seconds["training of the study's networks"] = float(trained["train_seconds"].sum())
+    told = ", ".join(f"{name} {of_stage:.0f}" for name, of_stage in seconds.items())
+    text = lines(config["name"], audits, facts, summary, compared, told)
     (out / "summary.md").write_text("\n".join(text) + "\n")
 
 
@@ -58,11 +63,10 @@ def lines(
     facts: dict[str, Any],
     summary: pl.DataFrame,
     compared: pl.DataFrame,
-    records: dict[str, Provenance],
+    seconds: str,
 ) -> list[str]:
     """The summary as Markdown."""
     machine = ", ".join(f"{key} {value}" for key, value in describe() if not key.startswith(("GPU", "Used", "Extra")))
-    seconds = ", ".join(f"{stage} {record.seconds:.0f}" for stage, record in records.items())
     text = [f"# {name}", "", f"Machine: {platform.machine()}; {machine}.", f"Seconds a stage: {seconds}.", ""]
     for fold, audit in audits.items():
         text += [f"{fold}:", ""] if len(audits) > 1 else []
@@ -78,7 +82,7 @@ def lines(
             ratio = "1.000" if share is None else f"{audit[share]:.3f}"
             text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
         text.append("")
-    text += [f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1), ""]
+    text += [f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1, max(1, len(audits))), ""]
     text += ["| architecture | training images | repeats | mean foreground IoU | spread | points over real alone |"]
     text.append("|---|---|---|---|---|---|")
     gained = compared.filter((pl.col("measure") == FOREGROUND) & pl.col("gain").is_not_null())
