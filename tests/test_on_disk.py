@@ -81,15 +81,16 @@ def test_rows_that_no_disk_holds_are_refused(tmp_path: Path) -> None:
 
 def test_records_come_back_in_their_order_from_any_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    records = RecordsOnDisk([number, "\udcff\n", None, [True, {"a": number}]] for number in range(2000))
+    count = 20_000  # more than is written at once
+    records = RecordsOnDisk([number, "\udcff\n", None, [True, {"a": number}]] for number in range(count))
     assert list(tmp_path.iterdir()) == []
-    assert len(records) == 2000
+    assert len(records) == count
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(records.__getitem__, range(2000)))
-    assert found == [[number, "\udcff\n", None, [True, {"a": number}]] for number in range(2000)]
-    assert records[-1][0] == 1999
+        found = list(threads.map(records.__getitem__, range(count)))
+    assert found == [[number, "\udcff\n", None, [True, {"a": number}]] for number in range(count)]
+    assert records[-1][0] == count - 1
     with pytest.raises(IndexError):
-        records[2000]
+        records[count]
 
 
 @pytest.mark.usefixtures("small_files")

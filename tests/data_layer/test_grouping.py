@@ -229,3 +229,27 @@ def test_links_out_of_the_source_are_named_and_inner_ones_followed(tmp_path: Pat
     found = {pair.stem: pair.group for split in dataset.splits for pair in dataset.pairs(split)}
     assert len(found) == 7
     assert found["crack_exp1_num_2000"] == found["crack_exp1_num_3000"], "a picture and a link to it are one"
+
+
+def test_what_is_left_out_shifts_nobody_elses_group_or_picture(scenes: Path) -> None:
+    """The first picture is broken and two have one name; every other keeps its picture and its scene's group."""
+    (scenes / "images" / "000.png").write_bytes(b"no picture")
+    Image.open(scenes / "images" / "105.png").save(scenes / "images" / "105.bmp")
+    dataset = imported(scenes, skip_bad=True)
+    pairs = {pair.stem: pair for split in dataset.splits for pair in dataset.pairs(split)}
+    assert len(pairs) == 36 - 2
+    assert {"000", "105"}.isdisjoint(pairs)
+    for stem, pair in pairs.items():
+        scene = int(stem) % 100
+        assert int(pair.group) % 100 == scene
+        with Image.open(scenes / "images" / f"{stem}.png") as original:
+            np.testing.assert_array_equal(dataset.load(pair)[0], np.asarray(original))
+
+
+def test_pictures_of_one_parted_group_are_told_once(scenes: Path) -> None:
+    dataset = imported(scenes, near_duplicates=False)
+    for split in dataset.splits:
+        path = dataset.folder / split / "metadata.jsonl"
+        path.write_text(re.sub(r'"group": "[^"]*"', '"group": "one"', path.read_text()))
+    with pytest.raises(DataError, match=r"^1 problem\(s\) .*\n  group 'one' lies in test and train and validation"):
+        check_dataset(dataset)

@@ -112,3 +112,4 @@ def test_a_damaged_cell_is_told_and_not_taken(fruit: SegmentationDataset, tmp_pa
     with pytest.raises(DataError, match="is no finished cell"):
         evaluate(config(synthetic_counts=[0]), fruit, {}, tmp_path / "second", reuse=tmp_path / "first")
     assert trained == ["0"]
+    assert not list((tmp_path / "second" / "cells").rglob("*.json"))

@@ -1,0 +1,28 @@
+"""Looking around in a stranger's folder."""
+
+from pathlib import Path
+
+from isdm.data.tree_files import FILES_ASKED_PER_FOLDER, first_files
+
+
+def test_the_first_files_of_each_folder_in_their_order(tmp_path: Path) -> None:
+    for name in (
+        "z.json",
+        "b.JSON",
+        "a.txt",
+        ".c.json",
+        "y.json",
+        "d.json",
+        "in/e.json",
+        "in/deep/f.json",
+        ".no/g.json",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "a.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "c.json").mkdir()
+    found = [path.relative_to(tmp_path).as_posix() for path in first_files(tmp_path, {".json"}, depth=1)]
+    assert FILES_ASKED_PER_FOLDER == 3
+    assert found == ["b.JSON", "d.json", "y.json", "in/e.json"]
+    assert list(first_files(tmp_path / "none", {".json"}, depth=1)) == []
