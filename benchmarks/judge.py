@@ -29,6 +29,7 @@ def main() -> None:
     options.add_argument("--architectures", nargs="+", choices=JUDGES, default=list(JUDGES))
     options.add_argument("--epochs", type=int, nargs="+", default=[8, 24])
     options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--batch-norm", choices=("running", "precise"), default="running")
     options.add_argument("--out", type=Path, default=RESULTS / "judge.json")
     arguments = options.parse_args()
     runs = []
@@ -39,15 +40,16 @@ def main() -> None:
             for epochs in arguments.epochs:
                 for seed in range(arguments.seeds):
                     found = {
-                        name: held_out_iou(architecture, data, epochs, seed, augment=augment)
+                        name: held_out_iou(architecture, data, epochs, seed, arguments.batch_norm, augment=augment)
                         for name, augment in (("plain", False), ("augmented", True))
                     }
                     runs.append(
                         {
-                            "dataset": folder.resolve().parent.name,
+                            "dataset": f"{folder.resolve().parents[1].name}/{folder.resolve().parent.name}",
                             "images": {"train": len(data.train), "validation": len(data.validation)},
                             "architecture": architecture,
                             "epochs": epochs,
+                            "batch_norm": arguments.batch_norm,
                             "seed": seed,
                             **found,
                         }
@@ -67,11 +69,13 @@ def main() -> None:
     print({key: value for key, value in result.items() if key not in ("machine", "runs")})
 
 
-def held_out_iou(architecture: str, data: StudyData, epochs: int, seed: int, *, augment: bool) -> float:
+def held_out_iou(
+    architecture: str, data: StudyData, epochs: int, seed: int, batch_norm: str, *, augment: bool
+) -> float:
     """Mean foreground IoU on the validation images after the last step."""
     encoder, weights = JUDGES[architecture]
     values: dict[str, Any] = {"encoder": encoder, "encoder_weights": weights, "learning_rate": 1e-3}
-    config = build(SegmenterConfig, values | {"batch_size": 8, "loss": "dice+crossentropy"})
+    config = build(SegmenterConfig, values | {"batch_size": 8, "loss": "dice+crossentropy", "batch_norm": batch_norm})
     return train_segmenter(
         config,
         architecture,

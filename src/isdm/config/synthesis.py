@@ -107,6 +107,8 @@ class SelectConfig(SegmenterConfig):
     """Passes of each judging segmenter over its training images."""
     architectures: tuple[str, ...] = Field(("unet",), min_length=1)
     """Judging segmenters, one of each for every fold."""
+    augment: bool = False
+    """Flip, turn, scale, shift and relight the pictures that the judges train on, at random."""
     folds: int = Field(3, ge=2, le=10)
     """Parts of the real training set; each is judged by networks that trained on the others."""
     criteria: tuple[Criterion, ...] = Field(("agreement", "features", "colour", "copies"), min_length=1)
@@ -131,6 +133,8 @@ class AuditConfig(SegmenterConfig):
 
     architecture: str = "fpn"
     """The judging segmenter: unetplusplus, fpn, deeplabv3plus or another of segmentation_models_pytorch."""
+    augment: bool = False
+    """Flip, turn, scale, shift and relight the pictures that the judge trains on, at random."""
     extractor: str = "auto"
     """Features: `auto`, `efficientnet-lite0`, `inception`, `timm:NAME`, `timm:NAME=FILE`, or `segmenter`."""
     resamples: int = Field(200, ge=20)

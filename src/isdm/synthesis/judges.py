@@ -104,6 +104,7 @@ def train_judges(
                     num_steps=num_steps,
                     num_validations=1,
                     seed=config.seed + 1000 * k + place,
+                    augment=config.augment,
                     keep="last",
                     on_step=on_step,
                 )

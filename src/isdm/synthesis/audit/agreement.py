@@ -39,6 +39,7 @@ def train_judge(
             num_steps=num_steps,
             num_validations=1,
             seed=config.seed,
+            augment=config.augment,
             keep="last",
             on_step=bar.advance,
         )
