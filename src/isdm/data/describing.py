@@ -5,9 +5,11 @@ is kept of the objects is how often each area occurs. So memory hardly grows wit
 not decoded here, but for those that a contact sheet shows later; `isdm data check` opens them all.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -160,39 +162,39 @@ def gather(dataset: SegmentationDataset) -> Statistics:
     first = dataset.info.first_foreground
     areas: list[Counter[int]] = [Counter() for _ in dataset.info.classes[first:]]
     sizes: Counter[tuple[int, int]] = Counter()
-    groups: dict[str, int] = {}  # name to number
-    group_splits: Counter[str] = Counter()
-    group_of: list[int] = []
-    presence: list[bytes] = []
+    number_of: dict[str, int] = {}  # of each group
+    groups = array("l")
+    presence = bytearray()
+    in_splits: list[NDArray[np.int64]] = []  # members (G,) of each group
     for split in dataset.splits:
         tally = _Tally(dataset.info)
-        in_split: Counter[str] = Counter()
         pairs = dataset.pairs(split)
+        start = len(groups)
         for pair in track(pairs, f"Counting {split}", total=len(pairs), unit="pairs"):
             mask = dataset.load_mask(pair)
-            presence.append(np.packbits(tally.add(mask)).tobytes())
+            presence += np.packbits(tally.add(mask)).tobytes()
             _add_objects(areas, mask, first)
             sizes[mask.shape[1], mask.shape[0]] += 1
-            in_split[pair.group] += 1
-            group_of.append(groups.setdefault(pair.group, len(groups)))
-        group_splits.update(in_split.keys())
-        splits[split] = tally.result(Counter(in_split.values()))
-    if not group_of:
+            groups.append(number_of.setdefault(pair.group, len(number_of)))
+        in_splits.append(np.bincount(groups[start:]))
+        splits[split] = tally.result(Counter(in_splits[-1][in_splits[-1] > 0].tolist()))
+    if not groups:
         raise DataError(f"{dataset.folder} holds no pairs; import it again, or select fewer out.")
-    group_numbers = np.array(group_of)
+    group_numbers = np.array(groups)
     members = np.bincount(group_numbers)
+    num_splits = sum(np.bincount(np.flatnonzero(of_split), minlength=len(number_of)) for of_split in in_splits)
     shows = np.unpackbits(
-        np.frombuffer(b"".join(presence), np.uint8).reshape(len(presence), -1), axis=1, count=dataset.info.num_classes
+        np.frombuffer(presence, np.uint8).reshape(len(groups), -1), axis=1, count=dataset.info.num_classes
     )
     return Statistics(
         info=dataset.info,
         splits=splits,
         objects=tuple(_object_sizes(of_class) for of_class in areas),
         image_sizes=dict(sizes.most_common()),
-        num_groups=len(groups),
-        largest_group=list(groups)[int(members.argmax())],
+        num_groups=len(number_of),
+        largest_group=next(islice(number_of, int(members.argmax()), None)),
         largest_group_size=int(members.max()),
-        num_parted_groups=sum(count > 1 for count in group_splits.values()),
+        num_parted_groups=int(np.sum(num_splits > 1)),
         shown=_numbered_pairs(dataset, choose_shown(shows[:, first:].astype(bool), group_numbers)),
     )
 
