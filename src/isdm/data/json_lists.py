@@ -1,29 +1,27 @@
 """A JSON object with long lists, read one item at a time.
 
-The parsed form of a large annotation file takes several times its size. Here only the text is held, and each
-item of the long lists is handed on and forgotten.
+The parsed form of a large annotation file takes several times its size, and the text alone may be half a gigabyte.
+Here each item of the long lists is handed on and forgotten, and so is the text around it.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from isdm.data.json_text import CHUNK, JsonText
 from isdm.errors import DataError
 
 Take = Callable[[int, Any], None]
 """Receives the number and value of an item."""
 
-_SPACE = re.compile(r"[ \t\r\n]*")
 
-
-def read_lists(path: Path, take: Mapping[str, Take]) -> dict[str, Any]:
+def read_lists(path: Path, take: Mapping[str, Take], chunk: int = CHUNK) -> dict[str, Any]:
     """Read the JSON object in `path` and hand the items of some of its lists to functions.
 
     Args:
         path: a JSON file in UTF-8.
         take: for the name of a list, what receives the number and value of each of its items.
+        chunk: characters that are read at once.
 
     Returns:
         The object's members; of a list that was handed on, the number of its items.
@@ -32,7 +30,8 @@ def read_lists(path: Path, take: Mapping[str, Take]) -> dict[str, Any]:
         DataError: the file cannot be read, is no JSON object, or a member in `take` is no list.
     """
     try:
-        return _members(path.read_text("utf-8-sig"), take)
+        with JsonText(path, chunk) as text:
+            return _members(text, take)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
     except OSError as error:
@@ -43,60 +42,40 @@ def read_lists(path: Path, take: Mapping[str, Take]) -> dict[str, Any]:
         raise DataError(f"{path} is not valid JSON ({error}); export it again.") from None
 
 
-def _members(text: str, take: Mapping[str, Take]) -> dict[str, Any]:
-    decoder = json.JSONDecoder()
+def _members(text: JsonText, take: Mapping[str, Take]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    place = _past(text, 0, "{")
-    closed = text.startswith("}", place)
-    place += closed
+    if not text.takes("{"):
+        raise text.error("Expecting an object {…}")
+    closed = text.takes("}")
     while not closed:
-        key, place = decoder.raw_decode(text, place)
-        if not isinstance(key, str):
-            raise json.JSONDecodeError("Expecting a member's name", text, place)
-        place = _past(text, place, ":")
-        if key in take:
-            found[key], place = _items(text, place, decoder, take[key])
-        else:
-            found[key], place = decoder.raw_decode(text, place)
-        closed, place = _next(text, place, "}")
-    place = _skipped(text, place)
-    if place < len(text):
-        raise json.JSONDecodeError("Extra data", text, place)
+        if not text.comes('"'):
+            raise text.error("Expecting a member's name")
+        key = text.value()
+        if not text.takes(":"):
+            raise text.error("Expecting ':' delimiter")
+        found[key] = _items(text, take[key]) if key in take else text.value()
+        closed = _ends(text, "}")
+    if not text.is_at_end():
+        raise text.error("Extra data")
     return found
 
 
-def _items(text: str, place: int, decoder: json.JSONDecoder, take: Take) -> tuple[int, int]:
-    """Hand on the items of the list at `place`; gives their number and where the list ends."""
-    place = _past(text, place, "[")
-    if text.startswith("]", place):
-        return 0, place + 1
-    number, closed = 0, False
+def _items(text: JsonText, take: Take) -> int:
+    """Hand on the items of the list that comes next; gives their number."""
+    if not text.takes("["):
+        raise text.error("Expecting a list […]")
+    number, closed = 0, text.takes("]")
     while not closed:
-        value, place = decoder.raw_decode(text, place)
-        take(number, value)
+        take(number, text.value())
         number += 1
-        closed, place = _next(text, place, "]")
-    return number, place
+        closed = _ends(text, "]")
+    return number
 
 
-def _next(text: str, place: int, closing: str) -> tuple[bool, int]:
-    """Whether `closing` comes after a value, otherwise a comma; and the place after it."""
-    place = _skipped(text, place)
-    if not text.startswith((closing, ","), place):
-        raise json.JSONDecodeError(f"Expecting ',' or '{closing}'", text, place)
-    closed = text.startswith(closing, place)
-    return closed, place + 1 if closed else _skipped(text, place + 1)
-
-
-def _past(text: str, place: int, mark: str) -> int:
-    """The place after `mark`, which must come next, and after the space around it."""
-    place = _skipped(text, place)
-    if not text.startswith(mark, place):
-        kind = {"{": "an object {…}", "[": "a list […]"}.get(mark, repr(mark))
-        raise json.JSONDecodeError(f"Expecting {kind}", text, place)
-    return _skipped(text, place + 1)
-
-
-def _skipped(text: str, place: int) -> int:
-    match = _SPACE.match(text, place)
-    return match.end() if match else place
+def _ends(text: JsonText, closing: str) -> bool:
+    """Whether `closing` comes after a value, otherwise a comma."""
+    if text.takes(closing):
+        return True
+    if not text.takes(","):
+        raise text.error(f"Expecting ',' or '{closing}'")
+    return False
