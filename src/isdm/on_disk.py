@@ -88,26 +88,31 @@ class RowsOnDisk:
 
 
 class RecordsOnDisk:
-    """Values of JSON in a temporary file, in the order of `records`; any thread may read them.
+    """Values of JSON in a temporary file, in the order in which they came; once all came, any thread may read them.
 
     Raises:
-        DataError: the folder for temporary files has too little space.
+        DataError: the folder for temporary files has too little space; so does `append`.
     """
 
-    def __init__(self, records: Iterable[Any]) -> None:
+    def __init__(self, records: Iterable[Any] = ()) -> None:
         self._ends = array("q", [0])
-        waiting = bytearray()
-        with tempfile.TemporaryFile(buffering=0) as file:
-            for record in records:
-                text = json.dumps(record).encode()
-                self._ends.append(self._ends[-1] + len(text))
-                waiting += text
-                if len(waiting) >= _BYTES_AT_ONCE:
-                    _write_all(file, waiting)
-                    waiting.clear()
-            _write_all(file, waiting)
+        self._waiting = bytearray()
+        self._num_written = 0
+        with tempfile.TemporaryFile() as file:
             self._descriptor = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._descriptor)
+        for record in records:
+            self.append(record)
+        self._write()
+
+    def append(self, record: Any) -> int:
+        """Add a value; gives its position."""
+        text = json.dumps(record).encode()
+        self._ends.append(self._ends[-1] + len(text))
+        self._waiting += text
+        if len(self._waiting) >= _BYTES_AT_ONCE:
+            self._write()
+        return len(self) - 1
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -116,7 +121,19 @@ class RecordsOnDisk:
         """The record at a position; lists and tuples come back as lists."""
         place = range(len(self))[index]
         start, end = self._ends[place], self._ends[place + 1]
+        if end > self._num_written:
+            self._write()
         return json.loads(os.pread(self._descriptor, end - start, start))
+
+    def _write(self) -> None:
+        left = memoryview(bytes(self._waiting))
+        self._waiting.clear()
+        while left:
+            try:
+                written = os.pwrite(self._descriptor, left, self._num_written)
+            except OSError as error:
+                raise _no_space(self._num_written + len(left), str(error.strerror)) from None
+            left, self._num_written = left[written:], self._num_written + written
 
 
 def distinct_sorted(values: Iterable[bytes]) -> Iterator[bytes]:
@@ -178,16 +195,6 @@ def array_on_disk(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         return np.memmap(file, dtype, "r+", shape=shape)
 
 
-def _write_all(file: IO[bytes], content: bytearray) -> None:
-    """Write to the end of an unbuffered file."""
-    left = memoryview(bytes(content))
-    while left:
-        try:
-            left = left[file.write(left) :]
-        except OSError as error:
-            raise _no_space(file, file.tell() + len(left), str(error.strerror)) from None
-
-
 def _reserve(file: IO[bytes], num_bytes: int) -> None:
     """Make a file at least so long; a full disk is found here, not while filling it."""
     more = num_bytes - os.fstat(file.fileno()).st_size
@@ -195,16 +202,19 @@ def _reserve(file: IO[bytes], num_bytes: int) -> None:
         return
     disk = os.fstatvfs(file.fileno())
     if more > disk.f_bavail * disk.f_frsize:  # asked first: to try would fill the disk before it fails
-        raise _no_space(file, num_bytes, os.strerror(errno.ENOSPC))
+        raise _no_space(num_bytes, os.strerror(errno.ENOSPC), _folder_of(file))
     try:
         os.posix_fallocate(file.fileno(), 0, num_bytes)
     except OSError as error:
-        raise _no_space(file, num_bytes, str(error.strerror)) from None
+        raise _no_space(num_bytes, str(error.strerror), _folder_of(file)) from None
 
 
-def _no_space(file: IO[bytes], num_bytes: int, why: str) -> DataError:
-    is_named = isinstance(file.name, str)  # a temporary file has a number
-    place = str(Path(file.name).parent) if is_named else tempfile.gettempdir()
-    remedy = "make room there" if is_named else "set TMPDIR to a folder with more space"
+def _folder_of(file: IO[bytes]) -> Path | None:
+    return Path(file.name).parent if isinstance(file.name, str) else None  # a temporary file has a number
+
+
+def _no_space(num_bytes: int, why: str, folder: Path | None = None) -> DataError:
+    place = folder or tempfile.gettempdir()
+    remedy = "make room there" if folder else "set TMPDIR to a folder with more space"
     size = f"{num_bytes / GIB:.1f} GiB" if num_bytes >= GIB else f"{num_bytes / 2**20:.1f} MiB"
     return DataError(f"{size} do not fit into {place} ({why}); {remedy}.")

@@ -9,6 +9,7 @@ from isdm.data.annotation_values import shown
 from isdm.data.coco_regions import MOST_PIXELS, Region, check_region, parse_region
 from isdm.data.json_lists import read_lists
 from isdm.errors import DataError
+from isdm.on_disk import RecordsOnDisk
 
 Key = int | str
 """An id in the file."""
@@ -26,9 +27,9 @@ class Category(NamedTuple):
 class Annotation(NamedTuple):
     """An object in an image; its category is in the file's categories."""
 
-    id: str
     category: Key
-    region: Region
+    place: int
+    """Of its name and segmentation among the file's outlines."""
 
 
 @dataclass(slots=True)
@@ -42,6 +43,31 @@ class CocoImage:
     annotations: list[Annotation] = field(default_factory=list)
 
 
+class Outlines:
+    """Names and segmentations of a file's annotations, on disk: they take more memory than all else."""
+
+    def __init__(self) -> None:
+        self._records = RecordsOnDisk()
+
+    def add(self, name: str, segmentation: Any) -> int:
+        """Check and keep a segmentation; gives its place.
+
+        Raises:
+            DataError: see `parse_region`.
+        """
+        parse_region(segmentation)
+        return self._records.append((name, segmentation))
+
+    def name(self, place: int) -> str:
+        """What messages call an annotation."""
+        found: str = self._records[place][0]
+        return found
+
+    def region(self, place: int) -> Region:
+        """The pixels of an annotation."""
+        return parse_region(self._records[place][1])
+
+
 @dataclass
 class CocoFile:
     """The sound part of one file, and a line for everything that is not."""
@@ -52,6 +78,7 @@ class CocoFile:
     info: dict[str, Any] = field(default_factory=dict)
     """The member `info`, if it is an object."""
     problems: list[str] = field(default_factory=list)
+    outlines: Outlines = field(default_factory=Outlines)
 
 
 class _Reader:
@@ -120,7 +147,8 @@ class _Reader:
         name = shown(entry["id"]) if "id" in entry else f"annotations[{number}]"
         try:
             category = _id(entry, "category_id")
-            self.annotations[image].append(Annotation(name, category, parse_region(entry.get("segmentation"))))
+            place = self.file.outlines.add(name, entry.get("segmentation"))
+            self.annotations[image].append(Annotation(category, place))
         except DataError as error:
             self.broken[image].setdefault(str(error), []).append(name)
 
@@ -161,11 +189,13 @@ class _Reader:
             image.annotations = self.annotations.pop(key, [])
             for annotation in image.annotations:
                 if annotation.category not in self.file.categories:
-                    unknown[annotation.category].append(f"{annotation.id} of {image.file_name}")
+                    unknown[annotation.category].append(
+                        f"{self.file.outlines.name(annotation.place)} of {image.file_name}"
+                    )
                 try:
-                    check_region(annotation.region, image.height, image.width)
+                    check_region(self.file.outlines.region(annotation.place), image.height, image.width)
                 except DataError as error:
-                    self.broken[key].setdefault(str(error), []).append(annotation.id)
+                    self.broken[key].setdefault(str(error), []).append(self.file.outlines.name(annotation.place))
         for category, names in unknown.items():
             self._problem(
                 f"{len(names)} annotation(s), such as {names[0]}, have the category_id {shown(category)}, which "

@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from isdm.config import DataConfig
@@ -21,7 +20,9 @@ from isdm.data.coco_classes import CocoClasses, find_classes
 from isdm.data.coco_json import CocoFile, CocoImage, read_coco
 from isdm.data.coco_regions import Drawing, load_drawings
 from isdm.data.dataset import IGNORE_INDEX, Split
+from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside, of_memory
+from isdm.data.pairs_on_disk import PairsOnDisk
 from isdm.data.recipes import kept_categories
 from isdm.data.tree_files import head, is_file, unique_stems
 from isdm.errors import DataError
@@ -74,7 +75,7 @@ def read(source: Path, config: DataConfig) -> Source:
     entries, split_notes = _usable_splits(entries)
     kept = kept_categories(config)
     stems = unique_stems([entry.path for entry in entries], source)
-    pairs = [_pair(entry, stem, classes, kept) for entry, stem in zip(entries, stems, strict=True)]
+    pairs = PairsOnDisk(_pair(entry, stem, classes, kept) for entry, stem in zip(entries, stems, strict=True))
     told = ", ".join(file.path.relative_to(source).as_posix() for file in files)
     beneath = "" if kept is None else ", objects of classes that are left out beneath all others"
     notes = [
@@ -219,22 +220,28 @@ def _usable_splits(entries: list[_Entry]) -> tuple[list[_Entry], list[str]]:
 
 
 def _pair(entry: _Entry, stem: str, classes: CocoClasses, kept: frozenset[str] | None) -> SourcePair:
-    image, ids = entry.image, classes.ids[entry.file.path]
-    drawings = []
-    for annotation in image.annotations:
-        class_id = ids[annotation.category]
-        wanted = kept is None or class_id == IGNORE_INDEX or classes.names[class_id] in kept
-        drawings.append(Drawing(class_id, wanted, annotation.region))
-    told_by = f"{entry.file.path}: an annotation of {image.file_name}"
+    image, outlines, ids = entry.image, entry.file.outlines, classes.ids[entry.file.path]
+    size = image.height, image.width
+    drawn = tuple((ids[annotation.category], annotation.place) for annotation in image.annotations)
+    teller, file_name = entry.file.path, image.file_name
+
+    def load() -> MaskArray:
+        drawings = tuple(Drawing(i, _is_wanted(i, classes, kept), outlines.region(place)) for i, place in drawn)
+        return load_drawings(drawings, *size, f"{teller}: an annotation of {file_name}")
+
     return SourcePair.of(
         entry.path,
         entry.file.path,
         stem,
-        of_memory(partial(load_drawings, tuple(drawings), image.height, image.width, told_by)),
+        of_memory(load),
         group=_group(entry),
         split=entry.split,
-        class_ids=frozenset(drawing.class_id for drawing in drawings) - {0, IGNORE_INDEX},
+        class_ids=frozenset(class_id for class_id, _ in drawn) - {0, IGNORE_INDEX},
     )
+
+
+def _is_wanted(class_id: int, classes: CocoClasses, kept: frozenset[str] | None) -> bool:
+    return kept is None or class_id == IGNORE_INDEX or classes.names[class_id] in kept
 
 
 def _group(entry: _Entry) -> str | None:
