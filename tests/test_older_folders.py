@@ -14,7 +14,16 @@ import torch
 import yaml
 
 from isdm import provenance
-from isdm.config import DataConfig, EvaluateConfig, FinetuneConfig, SampleConfig, TrainConfig, build, with_preset
+from isdm.config import (
+    DataConfig,
+    EvaluateConfig,
+    ExperimentConfig,
+    FinetuneConfig,
+    SampleConfig,
+    TrainConfig,
+    build,
+    with_preset,
+)
 from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.errors import IsdmError, OutputError
 from isdm.model_info import ModelInfo
@@ -95,6 +104,13 @@ def test_an_option_within_an_option_counts_too(tmp_path: Path) -> None:
     del old["unet"]["spade_resize"]
     provenance.begin(tmp_path / "model", "train", old | {"monitor_samples": 1000}, {})
     assert provenance.begin(tmp_path / "model", "train", TrainConfig(), {}) == "unfinished"
+
+
+def test_an_option_within_a_stage_that_need_not_be_there_counts_too() -> None:
+    values = build(ExperimentConfig, {"data": {"source": "photos"}, "audit": {"augment": False}}).plain()
+    old = {**values, "audit": {name: value for name, value in values["audit"].items() if name != "augment"}}
+    assert ExperimentConfig.completed(old) == values
+    assert ExperimentConfig.completed(values | {"audit": None})["audit"] is None
 
 
 def test_an_import_before_near_duplicates_were_seen_is_not_taken_for_one_after(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PositiveInt
 from pydantic_core import PydanticCustomError
@@ -76,6 +76,7 @@ class StageConfig(BaseModel):
         whole = {**defaults, **cls.BEFORE, **kept}
         for name, value in whole.items():
             annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
-            if isinstance(value, Mapping) and isinstance(annotation, type) and issubclass(annotation, StageConfig):
-                whole[name] = annotation.completed(value)
+            for kind in (annotation, *get_args(annotation)):  # also of options that may be None
+                if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, StageConfig):
+                    whole[name] = kind.completed(value)
         return whole
