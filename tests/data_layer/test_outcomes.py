@@ -1,5 +1,6 @@
 """What an import keeps of its pairs: columns in memory, names on disk."""
 
+import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import SourcePair, of_memory
 from isdm.data.outcomes import Outcomes, Output, Prepared
-from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.pairs_on_disk import pairs_on_disk
 
 
 def mask_of(value: int) -> Callable[[], MaskArray]:
@@ -34,12 +35,12 @@ def test_pairs_come_back_from_the_disk_as_they_were(tmp_path: Path, monkeypatch:
             class_ids=frozenset({3, 1}),
         ),
     ]
-    kept = PairsOnDisk(iter(pairs))
+    kept = pairs_on_disk(iter(pairs))
     assert list(tmp_path.iterdir()) == []
     assert list(kept) == pairs
     assert kept[1:] == pairs[1:]
     assert [pair.load_mask().tolist() for pair in kept] == [[[1, 1]], [[2, 2]], [[1, 1]]]
-    assert len(PairsOnDisk([])) == 0
+    assert len(pairs_on_disk([])) == 0
 
 
 def test_outcomes_are_ordered_by_their_pairs_however_they_came() -> None:
@@ -65,3 +66,16 @@ def test_without_any_pair_there_is_no_output() -> None:
     outcomes = Outcomes(0, 3)
     assert outcomes.outputs(outcomes.is_good).pixels.shape == (0, 3)
     assert outcomes.problems == []
+
+
+def test_pairs_that_nobody_holds_leave_no_open_file() -> None:
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    gc.disable()
+    before = open_files()
+    pairs = pairs_on_disk([SourcePair.of(Path("a.png"), Path("a.png"), "a", of_memory(mask_of(1)))])
+    assert open_files() == before + 1
+    del pairs
+    assert open_files() == before, "no circle of references keeps it"
+    gc.enable()

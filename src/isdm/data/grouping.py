@@ -13,7 +13,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import SPLITS
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches, joined_groups
-from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.errors import DataError, UsageError
 from isdm.text import from_spreadsheet_cell
 
@@ -27,7 +27,7 @@ def with_told_groups(source: Source, config: DataConfig) -> Source:
     return source
 
 
-def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> PairsOnDisk:
+def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> Sequence[SourcePair]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -39,10 +39,10 @@ def _by_expression(pairs: Sequence[SourcePair], pattern: str) -> PairsOnDisk:
             raise DataError(f"group_by = {pattern!r} does not match {pair.stem!r}; every name must match.")
         return replace(pair, group=match.group(1) if expression.groups else match.group(0))
 
-    return PairsOnDisk(map(grouped, pairs))
+    return pairs_on_disk(map(grouped, pairs))
 
 
-def _by_table(pairs: Sequence[SourcePair], path: Path) -> PairsOnDisk:
+def _by_table(pairs: Sequence[SourcePair], path: Path) -> Sequence[SourcePair]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -60,7 +60,7 @@ def _by_table(pairs: Sequence[SourcePair], path: Path) -> PairsOnDisk:
         raise DataError(
             f"{path} has no group for {len(missing)} of {len(pairs)} images, such as {missing[0]!r}; add a line each."
         )
-    return PairsOnDisk(replace(pair, group=group_of[_listed_name(pair, group_of) or ""]) for pair in pairs)
+    return pairs_on_disk(replace(pair, group=group_of[_listed_name(pair, group_of) or ""]) for pair in pairs)
 
 
 def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
@@ -68,7 +68,7 @@ def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
     return next((name for name in (pair.stem, pair.image.name, pair.image.stem) if name in group_of), None)
 
 
-def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[PairsOnDisk, list[str]]:
+def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[Sequence[SourcePair], list[str]]:
     """Join the groups of pairs that show the same thing; where the source has splits, only within each of them.
 
     Returns:
@@ -96,4 +96,4 @@ def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[Pa
             f"{one.stem} ({one.split}) and {other.stem} ({other.split}); --splits new keeps them together"
         )
     named = (replace(pair, group=first_of[group]) for pair, group in zip(pairs, joined, strict=True))
-    return PairsOnDisk(named), notes
+    return pairs_on_disk(named), notes

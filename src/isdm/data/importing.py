@@ -25,7 +25,7 @@ from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches
 from isdm.data.near_duplicates import find_same
 from isdm.data.outcomes import Outputs
-from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.placing import splits_of, with_fewer_to_train_on, without_leaking_extras
 from isdm.data.preparing import Preparation, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
@@ -107,7 +107,7 @@ def _check_place(source: Path, out: Path) -> None:
 def _with_defect_free(source: Source, folder: Path) -> tuple[Source, str]:
     extra = read_defect_free(folder, {pair.stem for pair in source.pairs})
     note = f"{len(extra)} defect-free pictures are all background, and for training alone"
-    with_extra = replace(source, pairs=PairsOnDisk(chain(source.pairs, extra)), notes=[*source.notes, note])
+    with_extra = replace(source, pairs=pairs_on_disk(chain(source.pairs, extra)), notes=[*source.notes, note])
     return with_extra, _fingerprint(replace(source, pairs=extra))
 
 

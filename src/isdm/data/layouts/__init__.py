@@ -20,7 +20,7 @@ from types import ModuleType
 from isdm.config import DataConfig
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.listing import led_out
-from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.errors import ConfigError, DataError, UsageError
 
 _registered: dict[str, ModuleType] = {}
@@ -89,7 +89,7 @@ def _without_links_out(folder: Path, source: Source) -> Source:
         problems.update(dict.fromkeys(outside))
         return not outside
 
-    pairs = PairsOnDisk(filter(stays, source.pairs))
+    pairs = pairs_on_disk(filter(stays, source.pairs))
     return replace(source, pairs=pairs, problems=[*source.problems, *problems])
 
 

@@ -22,7 +22,7 @@ from isdm.data.coco_regions import Drawing, load_drawings
 from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside, of_memory
-from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.recipes import kept_categories
 from isdm.data.tree_files import head, is_file, unique_stems
 from isdm.errors import DataError
@@ -75,7 +75,7 @@ def read(source: Path, config: DataConfig) -> Source:
     entries, split_notes = _usable_splits(entries)
     kept = kept_categories(config)
     stems = unique_stems([entry.path for entry in entries], source)
-    pairs = PairsOnDisk(_pair(entry, stem, classes, kept) for entry, stem in zip(entries, stems, strict=True))
+    pairs = pairs_on_disk(_pair(entry, stem, classes, kept) for entry, stem in zip(entries, stems, strict=True))
     told = ", ".join(file.path.relative_to(source).as_posix() for file in files)
     beneath = "" if kept is None else ", objects of classes that are left out beneath all others"
     notes = [

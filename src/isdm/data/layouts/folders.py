@@ -21,7 +21,7 @@ from isdm.data.image_files import read_picture
 from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, of_file
 from isdm.data.listing import link_out_of, listed_files
 from isdm.data.mask_rules import MaskRule, read_class_table, rule_and_problems
-from isdm.data.pairs_on_disk import PairsOnDisk
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.partners import Partners, split_name
 from isdm.errors import DataError
 from isdm.on_disk import LazySequence, RecordsOnDisk, repeated
@@ -90,7 +90,7 @@ def read(source: Path, config: DataConfig) -> Source:
         notes.append(
             f"instance maps come from {INSTANCE_FOLDER}/" if has_instances else "their numbers are instance maps"
         )
-    pairs = PairsOnDisk(_pairs(matched, rule, bad, values_are_maps=rule.values_are_objects and not has_instances))
+    pairs = pairs_on_disk(_pairs(matched, rule, bad, values_are_maps=rule.values_are_objects and not has_instances))
     return Source(rule.class_names, pairs, rule.colours, notes, problems=problems)
 
 

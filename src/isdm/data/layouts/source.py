@@ -40,8 +40,8 @@ _COLOURS = (
 class SourcePair:
     """One image and where its mask comes from; make it with `SourcePair.of`.
 
-    A source may have hundreds of thousands: files are kept as text, which `PairsOnDisk` writes to a file, and `read`
-    is one function for all pairs wherever the pair's files say the rest.
+    A source may have hundreds of thousands: files are kept as text, which `pairs_on_disk` writes to a file, and
+    `read` is one function for all pairs wherever the pair's files say the rest.
     """
 
     image_file: str
@@ -133,7 +133,7 @@ def of_memory(load: Callable[[], MaskArray]) -> Callable[[SourcePair], MaskArray
 class Source:
     """A source tree: class names (id is the position, 0 the background), pairs, and the rules used.
 
-    Only the pairs may grow with the source, and `PairsOnDisk` keeps them out of memory: masks are decoded one at a
+    Only the pairs may grow with the source, and `pairs_on_disk` keeps them out of memory: masks are decoded one at a
     time by their pair's `load_mask`, which several threads may call at once.
     """
 
