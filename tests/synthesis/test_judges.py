@@ -33,6 +33,7 @@ def test_judges_train_on_augmented_pictures_where_that_is_asked(
     assert asked == [augment, augment]
 
 
-def test_judges_do_not_augment_unless_they_are_told_to() -> None:
-    assert not build(AuditConfig, {}).augment
+def test_an_audits_judge_augments_unless_told_otherwise_and_those_of_selection_do_not() -> None:
+    assert build(AuditConfig, {}).augment
     assert not build(SelectConfig, {}).augment
+    assert AuditConfig.completed({})["augment"] is False, "as earlier versions acted"

@@ -131,9 +131,11 @@ class SelectConfig(SegmenterConfig):
 class AuditConfig(SegmenterConfig):
     """Auditing a synthetic dataset with a segmenter trained on the real training images."""
 
+    BEFORE = {"augment": False}  # noqa: RUF012
+
     architecture: str = "fpn"
     """The judging segmenter: unetplusplus, fpn, deeplabv3plus or another of segmentation_models_pytorch."""
-    augment: bool = False
+    augment: bool = True
     """Flip, turn, scale, shift and relight the pictures that the judge trains on, at random."""
     extractor: str = "auto"
     """Features: `auto`, `efficientnet-lite0`, `inception`, `timm:NAME`, `timm:NAME=FILE`, or `segmenter`."""

@@ -44,8 +44,8 @@ def weak_judge(audit: Mapping[str, Any]) -> str | None:
     return (
         f"The judge hardly reads real held-out images (IoU {real:.3f}), so its share of that does not say how "
         f"well synthetic ones follow their masks; there it finds their own masks with an IoU of {own or 0:.3f}, "
-        f"those of others with {others or 0:.3f}. Train it otherwise: --set epochs, learning_rate or "
-        f"architecture, an encoder with ImageNet weights."
+        f"those of others with {others or 0:.3f}. Train it otherwise: --set augment=true, epochs, "
+        f"learning_rate or architecture, an encoder with ImageNet weights."
     )
 
 
