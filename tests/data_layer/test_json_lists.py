@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isdm.data.json_lists import read_lists
@@ -20,6 +20,7 @@ VALUES = st.recursive(
 )
 OBJECTS = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.lists(VALUES, max_size=4) | VALUES)
 CHUNKS = st.integers(1, 9)
+on_a_busy_machine = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
 def read(folder: Path, text: str, chunk: int, *names: str) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -43,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("json")
 
 
+@on_a_busy_machine
 @given(value=OBJECTS, indent=st.none() | st.integers(0, 3), ascii_only=st.booleans(), chunk=CHUNKS)
 def test_any_object_is_read_as_by_the_standard_library(
     folder: Path, value: dict[str, Any], indent: int | None, ascii_only: bool, chunk: int
@@ -54,6 +56,7 @@ def test_any_object_is_read_as_by_the_standard_library(
     assert taken == {name: value[name] for name in names}
 
 
+@on_a_busy_machine
 @given(value=OBJECTS, cut=st.integers(0, 60), put=st.sampled_from(list('{}[]":,0-1.eE+tnNI \\x\n')), chunk=CHUNKS)
 def test_a_damaged_object_is_refused_where_the_standard_library_refuses_it(
     folder: Path, value: dict[str, Any], cut: int, put: str, chunk: int
