@@ -18,19 +18,15 @@ from isdm.evaluation import executors
 from isdm.evaluation.cells import Cell
 from isdm.evaluation.executors import Execution
 from isdm.evaluation.study import evaluate
+from quick_networks import QUICK
 
 GRID: dict[str, Any] = {
+    **QUICK,
     "architectures": ["fpn"],
     "real_counts": ["all"],
     "synthetic_counts": [0, 3],
     "arms": ["plain", "duplicated", "pasted"],
     "repeats": 2,
-    "epochs": 1,
-    "encoder": "resnet18",
-    "encoder_weights": "none",
-    "batch_size": 8,
-    "precision": "float32",
-    "device": "cpu",
 }
 NUM_CELLS = 6
 

@@ -15,19 +15,15 @@ from isdm.errors import DataError
 from isdm.evaluation.pooling import pool_studies
 from isdm.evaluation.study import evaluate
 from isdm.report import report
+from quick_networks import QUICK
 
 GRID: dict[str, Any] = {
+    **QUICK,
     "architectures": ["fpn"],
     "real_counts": ["all"],
     "synthetic_counts": [0, "equal"],
     "arms": ["plain", "duplicated"],
     "repeats": 2,
-    "epochs": 1,
-    "encoder": "resnet18",
-    "encoder_weights": "none",
-    "batch_size": 8,
-    "precision": "float32",
-    "device": "cpu",
 }
 
 

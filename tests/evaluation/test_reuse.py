@@ -11,19 +11,15 @@ from isdm.data.judgements import append_judgement
 from isdm.errors import DataError
 from isdm.evaluation import executors
 from isdm.evaluation.study import evaluate
+from quick_networks import QUICK
 from synthetic_sets import make_synthetic
 
 FAST: dict[str, Any] = {
+    **QUICK,
     "architectures": ["fpn"],
     "real_counts": ["all"],
     "synthetic_counts": [0, 4],
     "repeats": 1,
-    "epochs": 1,
-    "encoder": "resnet18",
-    "encoder_weights": "none",
-    "batch_size": 8,
-    "precision": "float32",
-    "device": "cpu",
     "trackers": [],
 }
 

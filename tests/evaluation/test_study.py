@@ -18,19 +18,15 @@ from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_s
 from isdm.evaluation.study import cells_of, evaluate
 from isdm.metrics.segmentation import pooled_iou
 from isdm.training.segmentation import LabelledImages
+from quick_networks import QUICK
 from synthetic_sets import make_synthetic
 
 FAST: dict[str, Any] = {
+    **QUICK,
     "architectures": ["fpn"],
     "real_counts": [0, "all"],
     "synthetic_counts": [0, 4],
     "repeats": 2,
-    "epochs": 1,
-    "encoder": "resnet18",
-    "encoder_weights": "none",
-    "batch_size": 8,
-    "precision": "float32",
-    "device": "cpu",
 }
 
 
