@@ -151,6 +151,11 @@ def _draw_series(
         label=one.label,
         transform=axes.transData + ScaledTranslation(aside, 0, figure.dpi_scale_trans),
     )
+    # Matplotlib does not see in its limits what is drawn beside its place.
+    ends = [means["mean"] - bars[0].fill_null(0.0), means["mean"] + bars[1].fill_null(0.0)]
+    for frame, values in ((means, ends[0]), (means, ends[1]), (dots, dots["value"])):
+        axes.update_datalim(np.column_stack([frame["num_synthetic_images"].to_numpy(), values.to_numpy()]))
+    axes.autoscale_view()
 
 
 def _draw_baseline(axes: Axes, foreground: pl.DataFrame, row: str | None, theme: Theme) -> None:
@@ -166,6 +171,8 @@ def _scale_counts(axes: Axes, counts: Sequence[int]) -> None:
     if positive and max(positive) > 6 * min(positive):
         axes.set_xscale("symlog", linthresh=min(positive), linscale=0.6)
         axes.set_xlim(-0.2 * min(positive), 1.25 * max(positive))
+    else:
+        axes.margins(x=0.08)
     axes.set_xticks(list(counts), [str(count) for count in counts])
     axes.minorticks_off()
 
