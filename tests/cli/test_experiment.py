@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from isdm.cli.app import app
 from isdm.cli.cost import _shape
 from isdm.cli.experiment import candidates, read_experiment, run_experiment
+from isdm.cli.folds import run_fold
 from isdm.config import ExperimentConfig
 from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
@@ -219,11 +221,16 @@ def test_a_cross_validation_tests_every_picture_once(
     assert "named before any test score was read" in text
     again = run_experiment(build_experiment(experiment, values), tmp_path / "run")
     assert again == page
-    with pytest.raises(DataError, match=r"--reuse .*nowhere.fold-0.study is no folder of a study"):
+    with pytest.raises(DataError, match=r"--reuse .*nowhere has no fold with a study"):
         run_experiment(build_experiment(experiment, values), tmp_path / "other", reuse=tmp_path / "nowhere")
     assert not (tmp_path / "other" / "fold-0" / "model").exists(), "told before hours of training"
     values["train"]["steps"] = 5
+    (tmp_path / "half" / "fold-1").mkdir(parents=True)
+    (tmp_path / "half" / "fold-1" / "study").symlink_to(tmp_path / "run" / "fold-1" / "study")
     capsys.readouterr()
+    run_fold(build_experiment(experiment, values), 0, tmp_path / "other", reuse=tmp_path / "half")
+    assert "half has no study of fold 0; all of its cells are trained." in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "other" / "fold-0" / "study")
     run_experiment(build_experiment(experiment, values), tmp_path / "other", reuse=tmp_path / "run")
     said = capsys.readouterr().err
     for number in (0, 1):

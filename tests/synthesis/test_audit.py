@@ -18,6 +18,7 @@ JUDGE: dict[str, Any] = {
     "learning_rate": 2e-3,
     "batch_size": 8,
     "epochs": 30,
+    "augment": False,  # what it is to read here are the pictures that it was trained on
     "precision": "float32",
     "device": "cpu",
 }
@@ -71,7 +72,7 @@ def test_real_pairs_agree_and_foreign_images_do_not(fruit: SegmentationDataset, 
     """Copies of real pairs follow their masks; the same images with each other's masks do not."""
 
     def as_synthetic(name: str, roll: int) -> SegmentationDataset:
-        decoded = [fruit.load(pair) for pair in fruit.pairs("train") + fruit.pairs("test")]
+        decoded = [fruit.load(pair) for pair in [*fruit.pairs("train"), *fruit.pairs("test")]]
         decoded = [(image, mask) for image, mask in decoded if mask.any()]
         folder, lines = tmp_path / name, []
         info = DatasetInfo(name, fruit.info.classes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from isdm import provenance
 from isdm.config import ExperimentConfig, read_yaml
 from isdm.data.dataset import DATASET_FILE
-from isdm.errors import OutputError, UsageError
+from isdm.errors import DataError, OutputError, UsageError
 from isdm.progress import say
 
 if TYPE_CHECKING:
@@ -79,11 +79,12 @@ def run_fold(
 ) -> Path:
     """Run what is not finished of fold number `fold`; returns the path of its study.
 
-    `reuse` is another run's folder, with the same folds.
+    `reuse` is another run's folder, with the same folds or some of them.
 
     Raises:
         UsageError: see `fold_of`.
         OutputError: see `came_from_elsewhere`.
+        DataError: `reuse` has no fold with a study.
     """
     from isdm.cli.experiment import run_stages
 
@@ -92,8 +93,19 @@ def run_fold(
     if came_from_elsewhere(one, folder):
         say(f"{folder} is finished; its other stages were run elsewhere.")
     else:
-        run_stages(one, folder, execution, None if reuse is None else folder_of(reuse, fold))
+        run_stages(one, folder, execution, None if reuse is None else _same_fold(reuse, fold))
     return folder / "study"
+
+
+def _same_fold(reuse: Path, fold: int) -> Path | None:
+    """Where another run has this fold with a study; None, which is said, where it has only others so far."""
+    folder = folder_of(reuse, fold)
+    if (folder / "study").is_dir():
+        return folder
+    if not any(reuse.glob("fold-*/study")):
+        raise DataError(f"--reuse {reuse} has no fold with a study; give the folder of an isdm run with folds.")
+    say(f"{reuse} has no study of fold {fold}; all of its cells are trained.")
+    return None
 
 
 def summed_costs(costs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
