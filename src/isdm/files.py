@@ -168,25 +168,25 @@ def copy_file(source: Path, path: Path) -> None:
         write_with(path, lambda aside: shutil.copyfile(source, aside))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, encoding: str = "utf-8-sig") -> Any:
     """Read a JSON file; a file that is missing or not JSON is a `DataError` that names it."""
     try:
         if path.exists() and not path.is_file():  # a pipe would never end
             raise DataError(f"{path} is no file; put the file itself there.")
-        return _sound_json(path.read_bytes())
+        return _sound_json(path.read_bytes(), encoding)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
     except (ValueError, RecursionError, OSError) as error:  # no JSON or UTF-8, too deep, 5,000 digits, no right
         raise DataError(f"{path} is not valid JSON ({error}). Restore it or make the folder anew.") from None
 
 
-def _sound_json(content: bytes) -> Any:
+def _sound_json(content: bytes, encoding: str = "utf-8-sig") -> Any:
     """A JSON value that can also be written again: no NaN or infinity, no half of a surrogate pair.
 
     Raises:
         ValueError, RecursionError: it is not such a value.
     """
-    text = content.decode("utf-8-sig")
+    text = content.decode(encoding)
     value = json.loads(text, parse_constant=_refused_number, parse_float=_finite)
     if "\\ud" in text or "\\uD" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")

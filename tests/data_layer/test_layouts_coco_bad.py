@@ -29,7 +29,7 @@ from isdm.data.coco_regions import check_region, parse_region, region_pixels
 from isdm.data.json_lists import read_lists
 from isdm.data.layouts.coco import read
 from isdm.data.layouts.source import Source
-from isdm.errors import DataError
+from isdm.errors import ConfigError, DataError
 
 OUTSIDE = [2.0, 3.0, WIDTH + 1.5, 3.0, 12.0, 13.0]
 NAN, INFINITY = float("nan"), float("inf")
@@ -210,11 +210,25 @@ def test_a_broken_category_is_named_and_what_uses_it_left_out(tmp_path: Path, ca
 
 def test_too_many_or_no_categories_are_refused(tmp_path: Path) -> None:
     many = [{"id": key, "name": f"c{key}"} for key in range(255)]
-    with pytest.raises(DataError, match="255 categories beside the background; from 1 to 254"):
+    with pytest.raises(DataError, match=r"255 classes .*a mask can hold 254: choose some with --classes"):
         read_tree(one_image_tree(tmp_path / "many", [], many))
-    with pytest.raises(DataError, match="0 categories beside the background"):
+    with pytest.raises(DataError, match="has no categories beside the background"):
         read_tree(one_image_tree(tmp_path / "none", [], []))
     assert len(read_tree(one_image_tree(tmp_path / "most", [], many[:254])).class_names) == 255
+
+
+def test_of_too_many_categories_those_chosen_are_classes(tmp_path: Path) -> None:
+    many = [{"id": key, "name": f"c{key}"} for key in range(300)]
+    inner, outer = [[1, 1, 3, 1, 3, 3, 1, 3]], [[0, 0, 4, 0, 4, 4, 0, 4]]
+    root = one_image_tree(tmp_path, [annotation(1, 1, 7, outer), annotation(2, 1, 299, inner)], many)
+    source = read(root, DataConfig(source=root, classes=("c280", "c7")))
+    assert source.class_names == ("background", "c7", "c280")
+    assert "of 300 categories the 2 chosen are classes, all others background" in source.notes
+    mask = source.pairs[0].load_mask()
+    assert mask[:4, :4].all(), "what is background lies beneath"
+    assert mask.max() == 1
+    with pytest.raises(ConfigError, match="class 'c300' is unknown"):
+        read(root, DataConfig(source=root, classes=("c300",)))
 
 
 @pytest.mark.parametrize(

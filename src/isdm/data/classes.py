@@ -36,12 +36,12 @@ def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
     new_name = {name: name for name in choosable}
     for merged_name, parts in config.merge.items():
         for part in parts:
-            _require(part, choosable, "merge")
+            require_known(part, choosable, "merge")
             new_name[part] = merged_name
             colour_of.setdefault(merged_name, colour_of[part])
     known = tuple(dict.fromkeys(new_name.values()))
     for name in config.classes or ():
-        _require(name, known, "classes")
+        require_known(name, known, "classes")
     kept = [name for name in known if config.classes is None or name in config.classes]
     if background is None and len(kept) < len(known):
         background = BACKGROUND
@@ -59,6 +59,11 @@ def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
     return ChosenClasses(classes, table, background is not None)
 
 
-def _require(name: str, known: Sequence[str], option: str) -> None:
+def require_known(name: str, known: Sequence[str], option: str) -> None:
+    """Refuse a class name of the user's that the source does not have.
+
+    Raises:
+        ConfigError: it is not among `known`; the message lists those, the most alike first.
+    """
     if name not in known:
         raise ConfigError(f"{option}: class {name!r} is unknown; the source has {nearest(name, known)}.")

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isdm.config import DataConfig
 from isdm.data.annotation_values import BACKGROUND_LABELS, shown
+from isdm.data.class_limit import fitting_classes
 from isdm.data.coco_json import Category, CocoFile, Key
-from isdm.data.dataset import IGNORE_INDEX, MAX_CLASSES
+from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.layouts.source import class_colours
 from isdm.errors import DataError
 
@@ -26,11 +28,14 @@ class CocoClasses:
     has_background: bool = True
 
 
-def find_classes(files: Sequence[CocoFile]) -> CocoClasses:
+def find_classes(files: Sequence[CocoFile], config: DataConfig) -> CocoClasses:
     """Join the categories of all files by their names, in the order of their ids.
+
+    Where there are too many, only those that the user chose get an id.
 
     Raises:
         DataError: there is no class beside the background, or too many, or isdm's own facts contradict.
+        ConfigError: a chosen one of too many is unknown.
     """
     headings = _headings(files)
     declared = _declared(files)
@@ -43,11 +48,12 @@ def find_classes(files: Sequence[CocoFile]) -> CocoClasses:
             special = category.ignored or category.name in headings or _is_background(category.name, names)
             if not special and category.name not in names:
                 names.append(category.name)
-    if not 2 <= len(names) <= MAX_CLASSES:
-        raise DataError(
-            f"{files[0].path} has {len(names) - 1} categories beside the background; from 1 to {MAX_CLASSES - 1} can "
-            f"be used: join or remove some."
-        )
+    if len(names) < 2:
+        raise DataError(f"{files[0].path} has no categories beside the background; add those of its annotations.")
+    fitting = fitting_classes(names[1:], config, files[0].path)
+    if len(fitting) < len(names) - 1:
+        notes.append(f"of {len(names) - 1} categories the {len(fitting)} chosen are classes, all others background")
+        names = [names[0], *fitting]
     categories = [category for file in files for category in file.categories.values()]
     if any(_is_background(category.name, names) for category in categories):
         notes.append("the category named background is class 0, like what no annotation covers")
@@ -55,7 +61,9 @@ def find_classes(files: Sequence[CocoFile]) -> CocoClasses:
         notes.append(f"annotations of the category marked isdm_ignore are ignored pixels ({IGNORE_INDEX})")
     if headings:
         notes.append(f"{' and '.join(sorted(headings))} only heads other categories, without annotations: left out")
-    colours = [colour for _, colour in declared] + list(class_colours(len(names))[len(declared) :])
+    colours = [
+        dict(declared).get(name, colour) for name, colour in zip(names, class_colours(len(names)), strict=True)
+    ]
     ids = {file.path: {key: _class_id(entry, names) for key, entry in file.categories.items()} for file in files}
     has_background = all(_says_background(file) for file in files)
     return CocoClasses(tuple(names), tuple(colours) if declared else None, ids, notes, has_background)

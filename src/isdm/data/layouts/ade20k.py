@@ -1,29 +1,27 @@
-"""ADE20K in the form of its scene parsing challenge (ADEChallengeData2016).
+"""ADE20K, in the form of its scene parsing challenge (ADEChallengeData2016) or the full one of 2021.
 
     source/images/training/ADE_train_00000001.jpg    source/annotations/training/ADE_train_00000001.png
     source/images/validation/…                       source/annotations/validation/…
 
 Mask value 0 is "other" and becomes the background; 1 to 150 are the classes. Their names are the first of those
-that `objectInfo150.txt` in the source gives, or else the published ones.
+that `objectInfo150.txt` in the source gives, or else the published ones. For the full form see `ade20k_objects`.
 """
 
 import re
 from pathlib import Path
 
 from isdm.config import DataConfig
+from isdm.data.ade20k_objects import OTHER, SPLITS, distinct_names, full_form, read_full_form
 from isdm.data.dataset import MAX_CLASSES, Split
 from isdm.data.image_files import read_mask
 from isdm.data.label_tables import ADE20K_NAMES
 from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, of_file
-from isdm.data.tree_files import all_different, files_in, in_either_case, is_folder, text_lines
+from isdm.data.tree_files import all_different, files_in, first_files, in_either_case, is_folder, text_lines
 from isdm.errors import DataError
 
 FOLDER = "ADEChallengeData2016"
-FULL_FORM = "images/ADE"
 IMAGES, MASKS = "images", "annotations"
-SPLITS: dict[str, Split] = {"training": "train", "validation": "validation"}
 NAMES_FILE = "objectInfo150.txt"
-OTHER = "other"
 
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -31,22 +29,33 @@ _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 def recognises(source: Path) -> bool:
     """images/ and annotations/ with training/ or validation/, and the list of names or files called ADE_…
 
-    The full ADE20K is recognised as well, to say why it cannot be read.
+    The full form has images/ADE; that of 2016 is recognised to say why it cannot be read.
     """
     root = _root(source)
-    return is_folder(source / FULL_FORM) or (
-        root is not None
-        and ((root / NAMES_FILE).is_file() or any(_published_names(root / IMAGES / split) for split in SPLITS))
+    return (
+        full_form(source) is not None
+        or _form_of_2016(source)
+        or (
+            root is not None
+            and ((root / NAMES_FILE).is_file() or any(_published_names(root / IMAGES / split) for split in SPLITS))
+        )
     )
 
 
 def read(source: Path, config: DataConfig) -> Source:
-    """Pair images with masks of the same name in the same split."""
+    """Pair images with masks of the same name in the same split.
+
+    Raises:
+        DataError: the tree lacks the folders, or the list of names is malformed; see also `read_full_form`.
+    """
     root = _root(source)
-    if root is None and is_folder(source / FULL_FORM):
+    full = full_form(source) if root is None else None
+    if full is not None:
+        return read_full_form(source, full, config)
+    if root is None and _form_of_2016(source):
         raise DataError(
-            f"{source} is the full ADE20K, with more than 3,000 kinds of objects and their parts; up to "
-            f"{MAX_CLASSES - 1} classes can be used: give its scene parsing form, {FOLDER}, which has 150."
+            f"{source} is the full ADE20K of 2016, whose names lie in a MATLAB file; give the full form of 2021, "
+            f"which has a .json file beside each picture, or {FOLDER}."
         )
     if root is None:
         raise DataError(f"{source} needs {IMAGES}/training and {MASKS}/training; give the folder that holds both.")
@@ -82,6 +91,12 @@ def _published_names(folder: Path) -> bool:
     return any(path.name.startswith("ADE_") for path in files_in(folder, IMAGE_SUFFIXES))
 
 
+def _form_of_2016(source: Path) -> bool:
+    """Pictures in folders of scenes, each with a text file of its objects."""
+    texts = first_files(source / IMAGES, {".txt"}, depth=3)
+    return any(path.name.startswith("ADE_") and path.name.endswith("_atr.txt") for path in texts)
+
+
 def _root(source: Path) -> Path | None:
     """The folder with images/ and annotations/: the source, or the challenge's own folder in it."""
     for root in (source, source / FOLDER):
@@ -93,7 +108,7 @@ def _root(source: Path) -> Path | None:
 def _class_names(path: Path) -> tuple[tuple[str, ...], str]:
     """Names of the mask values from 0 on, and what gives them.
 
-    A name is the first of a line's synonyms that no line before has; where all are taken, the first with its number.
+    See `distinct_names` for the choice among synonyms.
 
     Raises:
         DataError: the file cannot be read, or lacks a column or a line, or a line is malformed.
@@ -106,11 +121,7 @@ def _class_names(path: Path) -> tuple[tuple[str, ...], str]:
             f"{path} has {len(synonyms)} classes; Idx must count them from 1 without a gap, to {MAX_CLASSES - 1} at "
             f"most: put back the published file."
         )
-    names = [OTHER]
-    for number in sorted(synonyms):
-        free = next((word for word in synonyms[number] if word not in names), None)
-        names.append(free or f"{synonyms[number][0]} {number}")
-    return tuple(all_different(names)), path.name
+    return (OTHER, *distinct_names(synonyms).values()), path.name
 
 
 def _synonyms(path: Path) -> dict[int, list[str]]:

@@ -70,7 +70,7 @@ def read(source: Path, config: DataConfig) -> Source:
     files, problems = _read_files(source, paths)
     if not files:
         raise DataError(problems[0])
-    classes = find_classes(files)
+    classes = find_classes(files, config)
     entries = _find_images(source, files, problems)
     entries, split_notes = _usable_splits(entries)
     kept = kept_categories(config)
