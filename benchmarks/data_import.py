@@ -8,7 +8,8 @@ peak of a process that imports by the command line.
     python benchmarks/data_import.py --pairs 10000
     taskset -c 1 python benchmarks/data_import.py --pairs 500      on one core
     python benchmarks/data_import.py --memory-only 1000 10000 100000
-The last reads the peak memory alone, for pairs of 64x64 made 32x32, as their number grows.
+    python benchmarks/data_import.py --memory-only 1000 10000 100000 --layout coco
+The last two read the peak memory alone, for pairs of 64x64 made 32x32, as their number grows.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from isdm.data.importing import import_dataset
 from isdm.data.preparing import COMPRESSION
 from isdm.files import write_json
 from isdm.parallel import num_cores
+from layout_trees import LAYOUTS, as_layout
 
 SIZE, SMALL = 512, 256
 SIZE_FOR_MEMORY, SMALL_FOR_MEMORY = 64, 32
@@ -100,7 +102,7 @@ def peak_memory_mb(source: Path, out: Path, size: int = SMALL, *options: str) ->
     return int(said.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def memory_by_number(work: Path, numbers: list[int], out: Path, *options: str) -> None:
+def memory_by_number(work: Path, numbers: list[int], out: Path, layout: str, *options: str) -> None:
     """Write the peak memory of an import as the number of pairs grows, beside what was written for other options."""
     result: dict[str, Any] = {
         "claim": "The memory of an import does not grow with the number of pairs.",
@@ -110,11 +112,12 @@ def memory_by_number(work: Path, numbers: list[int], out: Path, *options: str) -
         "machine": machine(),
     }
     for pairs in numbers:
-        source = make_source(work, pairs, SIZE_FOR_MEMORY)
+        source = as_layout(make_source(work, pairs, SIZE_FOR_MEMORY), layout)
         start = time.monotonic()
         peak = peak_memory_mb(source, work / "out", SMALL_FOR_MEMORY, *options)
         seconds = round(time.monotonic() - start, 1)
-        run = {"pairs": pairs, "options": list(options), "peak_mb": round(peak, 1), "seconds": seconds}
+        told = {"pairs": pairs, "layout": layout, "options": list(options)}
+        run = {**told, "peak_mb": round(peak, 1), "seconds": seconds}
         result["runs"].append(run)
         write_json(out, result)
         print(run, flush=True)
@@ -127,13 +130,14 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--work", type=Path, default=Path("runs/data_import"))
     options.add_argument("--memory-only", type=int, nargs="+", metavar="PAIRS")
+    options.add_argument("--layout", choices=LAYOUTS, default="folders", help="with --memory-only")
     options.add_argument("--no-near-duplicates", action="store_true", help="with --memory-only")
     options.add_argument("--out", type=Path)
     arguments = options.parse_args()
     if arguments.memory_only:
         out = arguments.out or RESULTS / "data_import_memory.json"
         more = ["--no-near-duplicates"] if arguments.no_near_duplicates else []
-        memory_by_number(arguments.work, arguments.memory_only, out, *more)
+        memory_by_number(arguments.work, arguments.memory_only, out, arguments.layout, *more)
         return
     source = make_source(arguments.work, arguments.pairs)
     place = arguments.work / "out"

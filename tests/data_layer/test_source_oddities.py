@@ -106,11 +106,3 @@ def test_a_picture_that_its_exif_data_turn_off_its_mask_is_told_so(tmp_path: Pat
     image.save(tmp_path / "source/images/0.jpg", exif=image.getexif())
     with pytest.raises(DataError, match=r"0\.jpg is 40x48 \(its EXIF data turn it.*turn the mask\) but .* is 48x40"):
         imported(tmp_path / "source")
-
-
-def test_the_full_ade20k_is_refused_with_the_form_that_can_be_read(tmp_path: Path) -> None:
-    folder = tmp_path / "ADE20K_2021_17_01/images/ADE/training/urban/street"
-    save(folder / "ADE_train_00016869.jpg", picture(0))
-    save(folder / "ADE_train_00016869_seg.png", np.stack([rectangle(0)] * 3, axis=2))
-    with pytest.raises(DataError, match=r"full ADE20K.* 3,000 .*ADEChallengeData2016"):
-        imported(tmp_path / "ADE20K_2021_17_01")

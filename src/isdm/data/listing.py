@@ -3,9 +3,9 @@
 import os
 import stat
 from collections.abc import Collection
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from isdm.data.layouts.source import IMAGE_SUFFIXES
+from isdm.data.layouts.source import IMAGE_SUFFIXES, suffix_of
 
 
 def listed_files(
@@ -42,9 +42,9 @@ def listed_files(
             if path.is_symlink():
                 problems.append(f"{path} is a link to a folder, which is not followed; put the folder itself there")
         for name in file_names:
-            if name.startswith(".") or PurePath(name).suffix.lower() not in suffixes:
+            if name.startswith(".") or suffix_of(name) not in suffixes:
                 continue
-            problem = _refusal(Path(root, name), limit)
+            problem = _refusal(Path(f"{root}/{name}"), limit)
             if problem is None:
                 files.append(start + name)
             else:

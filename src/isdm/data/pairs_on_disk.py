@@ -45,11 +45,12 @@ def _as_records(pairs: Iterable[SourcePair], readers: list[_Read]) -> Iterator[t
             pair.train_only,
             pair.further_files,
             None if pair.class_ids is None else sorted(pair.class_ids),
+            pair.details,
         )
 
 
 def _as_pair(record: Sequence[Any], readers: Sequence[_Read]) -> SourcePair:
-    image, mask, stem, reader, group, split, instances, train_only, further, class_ids = record
+    image, mask, stem, reader, group, split, instances, train_only, further, class_ids, details = record
     return SourcePair(
         image,
         mask,
@@ -61,4 +62,5 @@ def _as_pair(record: Sequence[Any], readers: Sequence[_Read]) -> SourcePair:
         train_only,
         tuple(further),
         None if class_ids is None else frozenset(class_ids),
+        details,
     )

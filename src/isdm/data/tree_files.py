@@ -2,7 +2,6 @@
 
 import codecs
 import os
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePath
@@ -10,6 +9,7 @@ from pathlib import Path, PurePath
 from isdm.data.dataset import Split
 from isdm.data.layouts.source import SPLIT_NAMES, image_files
 from isdm.errors import DataError
+from isdm.on_disk import repeated
 
 FILES_ASKED_PER_FOLDER = 3
 
@@ -122,18 +122,21 @@ def split_of(parts: Iterable[str]) -> Split | None:
 
 def unique_stems(images: Sequence[Path], source: Path) -> list[str]:
     """A different stem for each image: its own, or where that is not enough with its folders, suffix or place."""
-    forms = []
-    for index, image in enumerate(images):
-        folders = "_".join(image.relative_to(source).with_suffix("").parts)
-        whole = f"{folders}_{image.suffix[1:]}"
-        forms.append((image.stem, folders, whole, f"{whole}_{index}"))
-    level = [0] * len(images)
-    while True:
-        stems = [form[chosen] for form, chosen in zip(forms, level, strict=True)]
-        times = Counter(stems)
-        if len(times) == len(stems):
-            return stems
-        level = [min(chosen + (times[stem] > 1), 3) for chosen, stem in zip(level, stems, strict=True)]
+    stems = [image.stem for image in images]
+    chosen = bytearray(len(stems))
+    while taken_twice := repeated(lambda: stems):
+        for index, stem in enumerate(stems):
+            if stem in taken_twice:
+                chosen[index] = min(chosen[index] + 1, 3)
+                stems[index] = _longer_stem(images[index], source, index, chosen[index])
+    return stems
+
+
+def _longer_stem(image: Path, source: Path, index: int, level: int) -> str:
+    """A stem with the image's folders, from level 2 on with its suffix, at 3 with its place."""
+    folders = "_".join(image.relative_to(source).with_suffix("").parts)
+    whole = f"{folders}_{image.suffix[1:]}"
+    return (folders, whole, f"{whole}_{index}")[level - 1]
 
 
 def left_out_note(source: Path, taken: Collection[Path], why: str) -> list[str]:

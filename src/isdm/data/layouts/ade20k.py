@@ -16,6 +16,7 @@ from isdm.data.dataset import MAX_CLASSES, Split
 from isdm.data.image_files import read_mask
 from isdm.data.label_tables import ADE20K_NAMES
 from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, of_file
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.tree_files import all_different, files_in, first_files, in_either_case, is_folder, text_lines
 from isdm.errors import DataError
 
@@ -74,10 +75,10 @@ def read(source: Path, config: DataConfig) -> Source:
                 problems.append(f"{image} has no mask; expected {mask}")
     stems = all_different([image.stem for image, _, _ in found])
     read = of_file(read_mask)
-    pairs = [
+    pairs = pairs_on_disk(
         SourcePair.of(image, mask, stem, read, split=split)
         for (image, mask, split), stem in zip(found, stems, strict=True)
-    ]
+    )
     notes = [
         f'mask value 0 is "{OTHER}" and the background, 1 to {len(names) - 1} are the classes named by {told_by}',
     ]

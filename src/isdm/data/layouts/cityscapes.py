@@ -22,6 +22,7 @@ from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.label_tables import CITYSCAPES, CITYSCAPES_LABELS
 from isdm.data.layouts.source import Source, SourcePair, image_files, of_file
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.tree_files import all_different, in_either_case, is_folder, subfolders
 from isdm.errors import DataError
 
@@ -38,8 +39,8 @@ _NAME = re.compile(rf"(?P<frame>(?P<sequence>.+_\d+)_\d+)_{IMAGES}")
 class Frame(NamedTuple):
     """An image and its mask."""
 
-    image: Path
-    mask: Path
+    image: str
+    mask: str
     kind: str
     """`labelIds` or `labelTrainIds`."""
     name: str
@@ -81,10 +82,10 @@ def read(source: Path, config: DataConfig) -> Source:
     notes.append("class 0 is road: no class is background; frames of one city's sequence are a group")
     stems = all_different([frame.name for frame in frames])
     readers = {kind: of_file(load) for kind, load in _LOADERS.items()}
-    pairs = [
-        SourcePair.of(frame.image, frame.mask, stem, readers[frame.kind], group=frame.sequence, split=frame.split)
-        for frame, stem in zip(frames, stems, strict=True)
-    ]
+    pairs = pairs_on_disk(
+        SourcePair.of(Path(image), Path(mask), stem, readers[kind], group=sequence, split=split)
+        for (image, mask, kind, _, sequence, split), stem in zip(frames, stems, strict=True)
+    )
     return Source(
         tuple(label.name for label in CITYSCAPES),
         pairs,
@@ -146,7 +147,7 @@ def _frames(source: Path, truth: str, folder: str, split: Split) -> tuple[list[F
             if kind is None:
                 problems.append(f"{image} has no mask; expected {files[LABEL_IDS]} or …_{TRAIN_IDS}.png")
             else:
-                frames.append(Frame(image, files[kind], kind, name, match["sequence"], split))
+                frames.append(Frame(str(image), str(files[kind]), kind, name, match["sequence"], split))
     return frames, problems
 
 
@@ -156,7 +157,7 @@ def _useless_test(frames: Sequence[Frame], problems: Sequence[str]) -> str:
         return "they have no masks" if problems else ""
     for frame in [frames[index * len(frames) // TEST_MASKS_LOOKED_AT] for index in range(TEST_MASKS_LOOKED_AT)]:
         try:
-            if (_LOADERS[frame.kind](frame.mask) != IGNORE_INDEX).any():
+            if (_LOADERS[frame.kind](Path(frame.mask)) != IGNORE_INDEX).any():
                 return ""
         except DataError:
             return ""  # which will be reported when all masks are read

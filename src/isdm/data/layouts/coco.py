@@ -10,22 +10,24 @@ Categories become the classes 1, 2, … in the order of their ids; what no annot
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from isdm.config import DataConfig
 from isdm.data.coco_classes import CocoClasses, find_classes
-from isdm.data.coco_json import CocoFile, CocoImage, read_coco
+from isdm.data.coco_json import CocoFile, CocoImage, Outlines, read_coco
 from isdm.data.coco_regions import Drawing, load_drawings
 from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray
-from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside, of_memory
+from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside
 from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.recipes import kept_categories
-from isdm.data.tree_files import head, is_file, unique_stems
+from isdm.data.tree_files import files_in, head, is_file, unique_stems
 from isdm.errors import DataError
+from isdm.on_disk import LazySequence, repeated
 
 ANNOTATION_FOLDERS = ("annotations", "annotation")
 MOST_FILES = 16
@@ -44,10 +46,26 @@ _SPLIT_WORDS: dict[str, Split] = {**SPLIT_NAMES, "trainval": "train"}
 class _Entry:
     """An image that was found, and the file that tells of it."""
 
-    path: Path
+    path_text: str
+    """As text, for there may be hundreds of thousands."""
     image: CocoImage
     file: CocoFile
     split: Split | None
+
+    @property
+    def path(self) -> Path:
+        """The image."""
+        return Path(self.path_text)
+
+
+class _Details(NamedTuple):
+    """What drawing an image's mask needs."""
+
+    file_name: str
+    height: int
+    width: int
+    drawn: Sequence[tuple[int, int]]
+    """Of each annotation its class id and its place among the file's outlines."""
 
 
 def recognises(source: Path) -> bool:
@@ -74,8 +92,9 @@ def read(source: Path, config: DataConfig) -> Source:
     entries = _find_images(source, files, problems)
     entries, split_notes = _usable_splits(entries)
     kept = kept_categories(config)
-    stems = unique_stems([entry.path for entry in entries], source)
-    pairs = pairs_on_disk(_pair(entry, stem, classes, kept) for entry, stem in zip(entries, stems, strict=True))
+    stems = unique_stems(LazySequence(len(entries), lambda index: entries[index].path), source)
+    load = partial(_load, {str(file.path): file.outlines for file in files}, classes, kept)
+    pairs = pairs_on_disk(_pair(entry, stem, classes, load) for entry, stem in zip(entries, stems, strict=True))
     told = ", ".join(file.path.relative_to(source).as_posix() for file in files)
     beneath = "" if kept is None else ", objects of classes that are left out beneath all others"
     notes = [
@@ -151,15 +170,14 @@ def _find_images(source: Path, files: Iterable[CocoFile], problems: list[str]) -
             except DataError as error:
                 problems.append(str(error))
                 continue
-            found.append(_Entry(path, image, file, split or _split_of(_folders_between(source, path))))
-    times = Counter(entry.path for entry in found)
-    told_by: dict[Path, list[str]] = {path: [] for path, count in times.items() if count > 1}
+            found.append(_Entry(str(path), image, file, split or _split_of(_folders_between(source, path))))
+    told_by: dict[str, list[str]] = {path: [] for path in repeated(lambda: (entry.path_text for entry in found))}
     for entry in found:
-        if entry.path in told_by:
-            told_by[entry.path].append(str(entry.file.path))
-    for path, tellers in told_by.items():
-        problems.append(f"{path} is told of twice, in {' and '.join(tellers)}; keep it in one place")
-    return [entry for entry in found if entry.path not in told_by]
+        if entry.path_text in told_by:
+            told_by[entry.path_text].append(str(entry.file.path))
+    for image_file, tellers in told_by.items():
+        problems.append(f"{image_file} is told of twice, in {' and '.join(tellers)}; keep it in one place")
+    return [entry for entry in found if entry.path_text not in told_by]
 
 
 def _image_folders(source: Path, annotations: Path) -> list[Path]:
@@ -219,25 +237,32 @@ def _usable_splits(entries: list[_Entry]) -> tuple[list[_Entry], list[str]]:
     return [replace(entry, split=None) for entry in entries], [note]
 
 
-def _pair(entry: _Entry, stem: str, classes: CocoClasses, kept: frozenset[str] | None) -> SourcePair:
-    image, outlines, ids = entry.image, entry.file.outlines, classes.ids[entry.file.path]
-    size = image.height, image.width
-    drawn = tuple((ids[annotation.category], annotation.place) for annotation in image.annotations)
-    teller, file_name = entry.file.path, image.file_name
-
-    def load() -> MaskArray:
-        drawings = tuple(Drawing(i, _is_wanted(i, classes, kept), outlines.region(place)) for i, place in drawn)
-        return load_drawings(drawings, *size, f"{teller}: an annotation of {file_name}")
-
+def _pair(entry: _Entry, stem: str, classes: CocoClasses, load: Callable[[SourcePair], MaskArray]) -> SourcePair:
+    image, ids = entry.image, classes.ids[entry.file.path]
+    drawn = [(ids[annotation.category], annotation.place) for annotation in image.annotations]
     return SourcePair.of(
         entry.path,
         entry.file.path,
         stem,
-        of_memory(load),
+        load,
         group=_group(entry),
         split=entry.split,
         class_ids=frozenset(class_id for class_id, _ in drawn) - {0, IGNORE_INDEX},
+        details=_Details(image.file_name, image.height, image.width, drawn),
     )
+
+
+def _load(
+    outlines: Mapping[str, Outlines], classes: CocoClasses, kept: frozenset[str] | None, pair: SourcePair
+) -> MaskArray:
+    """Draw a pair's annotations; their outlines lie on disk."""
+    of_file, details = outlines[pair.mask_file], _Details(*pair.details)
+    drawings = tuple(
+        Drawing(class_id, _is_wanted(class_id, classes, kept), of_file.region(place))
+        for class_id, place in details.drawn
+    )
+    teller = f"{pair.mask_file}: an annotation of {details.file_name}"
+    return load_drawings(drawings, details.height, details.width, teller)
 
 
 def _is_wanted(class_id: int, classes: CocoClasses, kept: frozenset[str] | None) -> bool:
@@ -257,10 +282,10 @@ def _group(entry: _Entry) -> str | None:
 
 def _unlisted(entries: Sequence[_Entry]) -> list[str]:
     """A note on images beside those in use that no annotation file lists."""
-    used = {entry.path for entry in entries}
+    used = {entry.path_text for entry in entries}
     others = []
-    for folder in sorted({path.parent for path in used}):
-        others += [path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path not in used]
+    for folder in sorted({entry.path.parent for entry in entries}):
+        others += [path for path in files_in(folder, IMAGE_SUFFIXES) if str(path) not in used]
     if not others:
         return []
     return [f"{len(others)} image file(s), such as {others[0].name}, are not in use: no sound entry lists them"]

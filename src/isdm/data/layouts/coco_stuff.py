@@ -17,6 +17,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray, read_mask
 from isdm.data.layouts.source import Source, SourcePair, of_file
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.tree_files import is_file, unique_stems
 from isdm.errors import DataError
 
@@ -90,10 +91,10 @@ def read(source: Path, config: DataConfig) -> Source:
                 found += [] if lost else [(images[stem], maps[stem], root.split)]
     stems = unique_stems([image for image, _, _ in found], source)
     read = of_file(load_map)
-    pairs = [
+    pairs = pairs_on_disk(
         SourcePair.of(image, path, stem, read, split=split)
         for (image, path, split), stem in zip(found, stems, strict=True)
-    ]
+    )
     note = f"map values are COCO-Stuff's category ids less one, 0 to {len(CLASS_NAMES) - 1}; 255 is ignored"
     notes = [note, *(f"{name} was left out: its maps have no photographs" for name in _halves(source, roots))]
     return Source(CLASS_NAMES, pairs, notes=notes, problems=problems, has_background=False)

@@ -21,6 +21,7 @@ from isdm.data.annotation_values import check_size, class_ids, declared_labels, 
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, inside, of_file
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.shapes import BoolArray, check_inside, line_pixels
 from isdm.data.tree_files import first_files, head, is_file, left_out_note, split_of, unique_stems
 from isdm.errors import DataError
@@ -89,16 +90,10 @@ def read(source: Path, config: DataConfig) -> Source:
     names, ids = _classes(labels, declared, source)
     stems = unique_stems([image for image, _ in found], source)
     read = of_file(partial(load_mask, source=source, ids=ids))
-    pairs = [
-        SourcePair.of(
-            image,
-            path,
-            stem,
-            read,
-            split=split_of(image.relative_to(source).parts[:-1]),
-        )
+    pairs = pairs_on_disk(
+        SourcePair.of(image, path, stem, read, split=split_of(image.relative_to(source).parts[:-1]))
         for (image, path), stem in zip(found, stems, strict=True)
-    ]
+    )
     notes = [
         *_notes(kinds, others, declared),
         *left_out_note(source, taken, "have no JSON file, so may show anything,"),

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
 from isdm.errors import DataError
+from isdm.on_disk import LazySequence
 
 GOLDEN_SECTION = 0.61803398875
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -59,6 +61,8 @@ class SourcePair:
     further_files: tuple[str, ...] = ()
     class_ids: frozenset[int] | None = None
     """Classes that the mask shows (background and ignored left out), where the layout knows without decoding it."""
+    details: Any = None
+    """A value of JSON that `read` needs beside the files; tuples come back from `pairs_on_disk` as lists."""
 
     @staticmethod
     def of(
@@ -73,6 +77,7 @@ class SourcePair:
         train_only: bool = False,
         more_files: Iterable[Path] = (),
         class_ids: frozenset[int] | None = None,
+        details: Any = None,
     ) -> "SourcePair":
         """A pair of an image and the file that holds its mask: its own, or one that holds many, such as a JSON file.
 
@@ -87,11 +92,12 @@ class SourcePair:
             train_only: see the fields.
             more_files: further files that the mask is read from.
             class_ids: see the fields.
+            details: see the fields.
         """
         instance_file = None if instances is None else str(instances)
         further = tuple(map(str, more_files))
         return SourcePair(
-            str(image), str(mask), stem, read, group, split, instance_file, train_only, further, class_ids
+            str(image), str(mask), stem, read, group, split, instance_file, train_only, further, class_ids, details
         )
 
     @property
@@ -185,10 +191,11 @@ def inside(folder: Path, name: str, told_by: Path) -> Path:
     return folder / below if Path(name).is_absolute() else path
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> Sequence[Path]:
     """Image files below `folder`, sorted by path; hidden files are left out.
 
-    A link to nothing is among them, so that it is missed by name when it is opened.
+    A path is made when it is asked for: as text, hundreds of thousands take a third of the memory. A link to nothing
+    is among them, so that it is missed by name when it is opened.
 
     Raises:
         DataError: a folder among them cannot be listed.
@@ -197,19 +204,31 @@ def image_files(folder: Path) -> list[Path]:
     def unreadable(error: OSError) -> None:
         raise DataError(f"{error.filename} cannot be listed ({error.strerror}); give yourself the right.") from None
 
-    return sorted(
+    files = [
         path
         for root, folder_names, file_names in os.walk(folder, onerror=unreadable if folder.is_dir() else None)
-        for path in _images_among(Path(root), folder_names, file_names)
-    )
+        for path in _images_among(root, folder_names, file_names)
+    ]
+    files.sort(key=lambda path: path.replace(os.sep, "\0"))  # folder by folder
+    return LazySequence(len(files), lambda index: Path(files[index]))
 
 
-def _images_among(root: Path, folder_names: list[str], file_names: list[str]) -> list[Path]:
+def _images_among(root: str, folder_names: list[str], file_names: list[str]) -> list[str]:
     """Paths of the images in a folder; hidden folders are taken out of `folder_names`."""
     folder_names[:] = [name for name in folder_names if not name.startswith(".")]
-    paths = [root / name for name in file_names if not name.startswith(".")]
-    return [
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or (path.is_symlink() and not path.exists()))
-    ]
+    names = [name for name in file_names if not name.startswith(".") and suffix_of(name) in IMAGE_SUFFIXES]
+    return [path for name in names if _is_there(Path(path := f"{root}/{name}"))]
+
+
+def _is_there(path: Path) -> bool:
+    """A file, or a link to nothing."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def suffix_of(name: str) -> str:
+    """Extension of a file's name in small letters, with its dot.
+
+    `Path(name)` would put every name of a large folder into the interpreter's table of names, which never shrinks.
+    """
+    start, dot, extension = name.rpartition(".")
+    return f".{extension.lower()}" if start and dot and extension else ""

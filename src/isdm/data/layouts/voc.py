@@ -9,6 +9,7 @@ holds the numbers of the labels (with or without a palette), or is in their colo
 without lists all masks count. SegmentationObject and boxes are not used.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.image_files import image_header
 from isdm.data.layouts.source import SPLIT_NAMES, Source, SourcePair, image_files, inside, of_file
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.tree_files import all_different, is_folder, subfolders, text_lines
 from isdm.data.voc_labels import (
     COLOUR_MODES,
@@ -34,11 +36,11 @@ DEVKIT = "VOCdevkit"
 
 
 class Found(NamedTuple):
-    """Files of the tree by their name: the path in their folder, without the extension."""
+    """Extensions of the tree's files by their name: the path in their folder, without the extension."""
 
     root: Path
-    images: dict[str, list[Path]]
-    masks: dict[str, Path]
+    images: dict[str, tuple[str, ...]]
+    masks: dict[str, str]
 
 
 class Listed(NamedTuple):
@@ -67,16 +69,18 @@ def read(source: Path, config: DataConfig) -> Source:
     files = []
     for entry in listed:
         try:
-            files.append((entry, *_partners(found_files, entry)))
+            image, mask = _partners(found_files, entry)
         except DataError as error:
             problems.append(str(error))
-    labels, label_files = _labels(roots[0], [mask for _, _, mask in files])
+        else:
+            files.append((entry, str(image), str(mask)))  # text takes less memory
+    labels, label_files = _labels(roots[0], (Path(mask_file) for _, _, mask_file in files))
     stems = all_different([entry.name.replace("/", "_") for entry, _, _ in files])
     read = of_file(partial(load_mask, labels=labels))
-    pairs = [
-        SourcePair.of(image, mask, stem, read, split=entry.split, more_files=label_files)
-        for (entry, image, mask), stem in zip(files, stems, strict=True)
-    ]
+    pairs = pairs_on_disk(
+        SourcePair.of(Path(image_file), Path(mask_file), stem, read, split=entry.split, more_files=label_files)
+        for (entry, image_file, mask_file), stem in zip(files, stems, strict=True)
+    )
     return Source(
         labels.class_names,
         pairs,
@@ -94,15 +98,18 @@ def _roots(source: Path) -> list[Path]:
 
 
 def _find(root: Path) -> Found:
-    images: dict[str, list[Path]] = {}
+    images: dict[str, tuple[str, ...]] = {}
     for path in image_files(root / IMAGES):
-        images.setdefault(path.relative_to(root / IMAGES).with_suffix("").as_posix(), []).append(path)
+        name = _name(path, root / IMAGES)
+        images[name] = (*images.get(name, ()), path.suffix)
     masks = {
-        path.relative_to(root / MASKS).with_suffix("").as_posix(): path
-        for path in image_files(root / MASKS)
-        if path.suffix.lower() == ".png"
+        _name(path, root / MASKS): path.suffix for path in image_files(root / MASKS) if path.suffix.lower() == ".png"
     }
     return Found(root, images, masks)
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _listed(files: Found, problems: list[str], notes: list[str]) -> list[Listed]:
@@ -160,7 +167,8 @@ def _partners(files: Found, entry: Listed) -> tuple[Path, Path]:
     """
     images, masks = files.root / IMAGES, files.root / MASKS
     inside(images, entry.name, entry.told_by)
-    found, mask = files.images.get(entry.name, []), files.masks.get(entry.name)
+    found = [images / f"{entry.name}{suffix}" for suffix in files.images.get(entry.name, ())]
+    mask = masks / f"{entry.name}{files.masks[entry.name]}" if entry.name in files.masks else None
     for path, folder in [*((path, images) for path in found), *([(mask, masks)] if mask else [])]:
         inside(folder, path.relative_to(folder).as_posix(), entry.told_by)
     if not found:
@@ -172,7 +180,7 @@ def _partners(files: Found, entry: Listed) -> tuple[Path, Path]:
     return found[0], mask
 
 
-def _labels(root: Path, masks: list[Path]) -> tuple[LabelMap, tuple[Path, ...]]:
+def _labels(root: Path, masks: Iterable[Path]) -> tuple[LabelMap, tuple[Path, ...]]:
     """The labels of the tree's list, or VOC's, and the files they are from.
 
     The first mask that can be read tells whether masks are in colour.

@@ -20,6 +20,7 @@ from isdm.data.annotation_values import class_ids, shown
 from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import Source, SourcePair, inside
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.shapes import TOLERANCE_PX
 from isdm.data.tree_files import files_in, first_files, head, is_file, left_out_note, text_lines, unique_stems
 from isdm.data.yolo_tree import CLASSES, IMAGES, find_images, read_settings, settings_files
@@ -67,10 +68,10 @@ def read(source: Path, config: DataConfig) -> Source:
         problems += _orphans(known)
     stems = unique_stems([image for image, _, _ in kept], source)
     read = partial(_read, source=source, names=settings.names, ids=ids)
-    pairs = [
+    pairs = pairs_on_disk(
         SourcePair.of(image, file if is_file(file) else image, stem, read, split=split)
         for (image, file, split), stem in zip(kept, stems, strict=True)
-    ]
+    )
     notes.insert(
         0,
         f"classes are those of {settings.file.name}, after a background; a smaller outline lies over a larger one, "
