@@ -5,7 +5,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,7 +13,7 @@ from isdm.config import DataConfig
 from isdm.data.checking import check_dataset
 from isdm.data.layouts import read_source
 from isdm.errors import DataError
-from source_trees import NUM_PAIRS, TREES, folders, picture, rectangle, save
+from source_trees import NUM_PAIRS, TREES, folders, picture
 
 TEXT = {".json", ".xml", ".txt", ".yaml"}
 
