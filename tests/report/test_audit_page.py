@@ -12,7 +12,7 @@ from isdm.config import AuditConfig, build
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, write_metadata, write_pair
 from isdm.report.agreement import agreement
 from isdm.report.audit_page import write_audit_page
-from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning, weak_judge
+from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning, shares, weak_judge
 from isdm.synthesis.audit import audit
 
 
@@ -133,7 +133,10 @@ def test_a_judge_that_hardly_reads_real_images_is_not_quoted() -> None:
         assert "hardly reads real held-out images (IoU 0.049)" in said
         assert "IoU of 0.186, those of others with 0.005" in said
         assert "3.79" not in said
+    assert agreement(weak)["ratio"] == agreement(weak)["shuffled"] == "–"
+    assert shares(weak) == (None, None)
     assert weak_judge(weak | {"real_iou": 0.1}) is None
+    assert agreement(weak | {"real_iou": 0.1})["ratio"].startswith("379 %")
     assert "3.79" in lead(weak | {"real_iou": 0.1})
     assert weak_judge({}) is None, "an audit without the figure"
 

@@ -8,7 +8,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from isdm.progress import answer, plain_console
-from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity_rows, light_warning, weak_judge
+from isdm.report.audit_text import (
+    agreement_interval,
+    copying_verdict,
+    fidelity_rows,
+    light_warning,
+    shares,
+    weak_judge,
+)
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import format_table, summary_table
@@ -30,14 +37,14 @@ def print_results(study: Path) -> None:
 def print_agreement(audit: Mapping[str, Any]) -> None:
     """Print how well synthetic images follow their masks."""
     table = Table("read by a segmenter trained on real images", "mean foreground IoU", "share of real [95 %]")
-    interval = agreement_interval(audit, 3)
+    own, others = shares(audit)
     rows = (
         ("real held-out images", audit["real_iou"], 1.0, ""),
-        ("synthetic images, their own masks", audit["synthetic_iou"], audit["agreement"], interval),
-        ("synthetic images, masks of others", audit["shuffled_iou"], audit["shuffled_agreement"], ""),
+        ("synthetic images, their own masks", audit["synthetic_iou"], own, agreement_interval(audit, 3)),
+        ("synthetic images, masks of others", audit["shuffled_iou"], others, ""),
     )
     for label, iou, share, ends in rows:
-        table.add_row(label, _number(iou), _number(share) + ends)
+        table.add_row(label, _number(iou), "–" if share is None else f"{share:.3f}{ends}")
     answer("Do the synthetic images follow their masks?")
     plain_console(wraps=True).print(table)
     weak = weak_judge(audit)

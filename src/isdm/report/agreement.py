@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from isdm.report.audit_text import agreement_interval, weak_judge
+from isdm.report.audit_text import agreement_interval, shares, weak_judge
 from isdm.report.tables import architecture_name
 
 
 def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
     """An audit as figures and one sentence that says what they mean, no more."""
-    ratio, shuffled = audit.get("agreement"), audit.get("shuffled_agreement")
+    ratio, shuffled = shares(audit)
     segmenter = audit.get("segmenter") or {}
     bars = [
         ("real held-out images", audit.get("real_iou")),

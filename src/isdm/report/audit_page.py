@@ -21,7 +21,7 @@ from isdm.data.dataset import Pair, SegmentationDataset
 from isdm.data.image_files import read_image, write_png
 from isdm.data.overlays import overlay, small_image, small_mask
 from isdm.files import read_json, read_json_lines, write_text
-from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity_rows, lead, light_warning
+from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity_rows, lead, light_warning, shares
 from isdm.report.drawing import DARK, LIGHT, Theme, legend_below, styled, svg
 from isdm.report.pages import render
 from isdm.report.pictures import data_uri, jpeg_uri
@@ -43,6 +43,8 @@ def write_audit_page(audit: Path, synthetic: SegmentationDataset, dataset: Segme
     real = {pair.metadata["image_file_name"]: pair for pair in dataset.pairs("train")}
     rows = [_pictures(nearest[row], pairs, real, synthetic, dataset) for row in found["worst"]]
     write_png(audit / "worst.png", _sheet([row["pictures"] for row in rows]))
+    own, others = shares(found)
+    interval = agreement_interval(found, 3)
     classes = [
         {"name": printable(name), **{side: _number(values[side]) for side in ("real", "synthetic", "shuffled")}}
         for name, values in found["per_class"].items()
@@ -52,7 +54,7 @@ def write_audit_page(audit: Path, synthetic: SegmentationDataset, dataset: Segme
         "lead": lead(found),
         "copying": copying_verdict(found),
         "agreement": {side: _number(found[f"{side}_iou"]) for side in ("real", "synthetic", "shuffled")},
-        "shares": [_number(found["agreement"]) + agreement_interval(found, 3), _number(found["shuffled_agreement"])],
+        "shares": ["–" if share is None else f"{share:.3f}{ends}" for share, ends in ((own, interval), (others, ""))],
         "classes": classes,
         "segmenter": found["segmenter"],
         "fidelity": found["fidelity"],

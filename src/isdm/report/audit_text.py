@@ -44,15 +44,25 @@ def weak_judge(audit: Mapping[str, Any]) -> str | None:
     return (
         f"The judge hardly reads real held-out images (IoU {real:.3f}), so its share of that does not say how "
         f"well synthetic ones follow their masks; there it finds their own masks with an IoU of {own or 0:.3f}, "
-        f"those of others with {others or 0:.3f}. Train it otherwise: --set augment=true, epochs, "
-        f"learning_rate or architecture, an encoder with ImageNet weights."
+        f"those of others with {others or 0:.3f}. Train it otherwise: more epochs, another learning_rate or "
+        f"architecture, an encoder with ImageNet weights, augment=true where it is off."
     )
 
 
+def shares(audit: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The judge's share for the images' own masks and for those of others; None where it says nothing."""
+    if weak_judge(audit) is not None:
+        return None, None
+    return audit.get("agreement"), audit.get("shuffled_agreement")
+
+
 def agreement_interval(audit: Mapping[str, Any], digits: int, factor: float = 1) -> str:
-    """The 95 % interval of the agreement times `factor`, behind a space; nothing where an older audit has none."""
+    """The 95 % interval of the agreement times `factor`, behind a space; nothing where the share says nothing.
+
+    Older audits have none.
+    """
     ends = audit.get("agreement_interval")
-    if ends is None or ends["low"] is None:
+    if ends is None or ends["low"] is None or weak_judge(audit) is not None:
         return ""
     high = "…" if ends["high"] is None else f"{factor * ends['high']:.{digits}f}"
     return f" [{factor * ends['low']:.{digits}f}, {high}]"

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isdm.report.audit_text import weak_judge
 from isdm.report.drawing import LIGHT, Theme, legend_below, shortened, styled
 
 Audits = Mapping[str, Mapping[str, Any]]
@@ -51,6 +52,8 @@ def quality_figure(audits: Audits, *, theme: Theme = LIGHT, stacked: bool = Fals
 
 
 def _agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
+    if weak_judge(audit) is not None:
+        return _NOTHING
     return {**_NOTHING, "value": audit.get("agreement"), **(audit.get("agreement_interval") or {})}
 
 
