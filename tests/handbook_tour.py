@@ -52,6 +52,7 @@ ALWAYS: dict[str, list[str]] = {
         "primary.synthetic=4",
         *SEGMENTER,
     ],
+    "run": ["--set", "train.steps=1"],
     "tune": ["--set", "repeats=1", "--architectures", "fpn", "--synthetic-counts", "4", *SEGMENTER],
 }
 
