@@ -28,6 +28,7 @@ from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.tree_files import all_different, is_file, is_folder, text_of
 from isdm.errors import DataError
 from isdm.files import read_json
+from isdm.progress import progress
 
 OUTER = "ADE20K_2021_17_01"
 PICTURES = "images/ADE"
@@ -64,16 +65,18 @@ def read_full_form(source: Path, root: Path, config: DataConfig) -> Source:
     found: list[str] = []
     names: dict[int, list[str]] = {}
     shown_by: Counter[int] = Counter()
-    for file in files:
-        try:
-            kinds = dict(_kinds_of(_beside(folder / file)))
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        shown_by.update(kinds.keys())
-        for number, synonyms in kinds.items():
-            names.setdefault(number, synonyms)
-        found.append(file)
+    with progress("Reading descriptions", total=len(files), unit="files") as bar:
+        for file in files:
+            bar.advance(1)
+            try:
+                kinds = dict(_kinds_of(_beside(folder / file)))
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            shown_by.update(kinds.keys())
+            for number, synonyms in kinds.items():
+                names.setdefault(number, synonyms)
+            found.append(file)
     classes = _chosen_kinds(names, shown_by, config, folder)
     read = of_file(partial(_load_mask, ids=classes.ids))
     stems = all_different([Path(file).stem for file in found])
@@ -86,10 +89,11 @@ def read_full_form(source: Path, root: Path, config: DataConfig) -> Source:
 
 def distinct_names(synonyms: Mapping[int, list[str]]) -> dict[int, str]:
     """A name for each number, in ascending order: its first synonym that no number before has, or that and itself."""
-    names = [OTHER]
+    names, taken = [OTHER], {OTHER}
     for number in sorted(synonyms):
-        free = next((word for word in synonyms[number] if word not in names), None)
+        free = next((word for word in synonyms[number] if word not in taken), None)
         names.append(free or f"{synonyms[number][0]} {number}")
+        taken.add(names[-1])
     return dict(zip(sorted(synonyms), all_different(names)[1:], strict=True))
 
 
