@@ -130,6 +130,8 @@ def test_of_too_many_kinds_some_are_merged(root: Path) -> None:
     dataset = imported(root, classes=["moving", "road"], merge={"moving": ["car", "person"]}, **NO_SPLIT)
     assert names(dataset) == ["other", "moving", "road"]
     assert loaded(dataset)["ADE_train_00016869"][1].tolist() == [[0, 1, 1, 1], [2, 2, 2, 2]]
+    source = read(root, classes=["road"], merge={"moving": ["car", "person"]})
+    assert source.class_names == ("other", "car", "person", "road"), "what is merged must be there to be merged"
     with pytest.raises(DataError, match="--classes"):
         read(root, merge={"moving": ["car", "person"]})
     chosen = [f"kind{number}" for number in range(2200, 2500)]

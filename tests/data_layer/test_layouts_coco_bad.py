@@ -185,7 +185,8 @@ def test_an_image_in_two_files_is_in_neither_split(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "a.jpg")
     source = read_tree(tmp_path)
     assert [pair.stem for pair in source.pairs] == ["train", "val"]
-    assert "told of twice, in" in source.problems[0]
+    files = [tmp_path / "annotations" / f"instances_{split}.json" for split in ("train", "val")]
+    assert f"a.jpg is told of twice, in {files[0]} and {files[1]}; keep" in source.problems[0]
 
 
 @pytest.mark.parametrize(

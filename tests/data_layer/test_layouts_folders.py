@@ -312,11 +312,13 @@ def test_links_to_nothing_are_given_to_other_layouts(put: Put, tmp_path: Path) -
     (tmp_path / "b.png").symlink_to("nothing")
     (tmp_path / "c.png").mkdir()
     put("c.png/d.tif", Image.new("L", (2, 2)))
+    put("c.png-e/f.tif", Image.new("L", (2, 2)))
     assert [path.relative_to(tmp_path).as_posix() for path in image_files(tmp_path)] == [
         "a.png",
         "b.png",
         "c.png/d.tif",
-    ]
+        "c.png-e/f.tif",
+    ], "folder by folder, though - comes before / in the table of letters"
     assert not image_files(tmp_path / "nowhere")
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isdm.data.tree_files import FILES_ASKED_PER_FOLDER, first_files
+from isdm.data.tree_files import FILES_ASKED_PER_FOLDER, first_files, unique_stems
 
 
 def test_the_first_files_of_each_folder_in_their_order(tmp_path: Path) -> None:
@@ -26,3 +26,17 @@ def test_the_first_files_of_each_folder_in_their_order(tmp_path: Path) -> None:
     assert FILES_ASKED_PER_FOLDER == 3
     assert found == ["b.JSON", "d.json", "y.json", "in/e.json"]
     assert list(first_files(tmp_path / "none", {".json"}, depth=1)) == []
+
+
+def test_stems_grow_only_as_far_as_they_must() -> None:
+    names = ("a.png", "in/b.png", "on/b.png", "in/c.png", "in/c.jpg", "d_e/f.png", "d/e_f.png", "d/e/f.png")
+    assert unique_stems([Path("source", name) for name in names], Path("source")) == [
+        "a",
+        "in_b",
+        "on_b",
+        "in_c_png",
+        "in_c_jpg",
+        "d_e_f_png_5",
+        "e_f",
+        "d_e_f_png_7",
+    ]

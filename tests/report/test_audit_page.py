@@ -129,6 +129,7 @@ def test_the_agreement_stands_with_its_interval(
 
 def test_a_judge_that_hardly_reads_real_images_is_not_quoted() -> None:
     weak = figures("no sign", real_iou=0.049, synthetic_iou=0.186, shuffled_iou=0.005, agreement=3.79)
+    weak["agreement_interval"] = {"low": 2.1, "high": 5.5}
     for said in (lead(weak), agreement(weak)["meaning"]):
         assert "hardly reads real held-out images (IoU 0.049)" in said
         assert "IoU of 0.186, those of others with 0.005" in said
