@@ -194,8 +194,8 @@ def inside(folder: Path, name: str, told_by: Path) -> Path:
 def image_files(folder: Path) -> Sequence[Path]:
     """Image files below `folder`, sorted by path; hidden files are left out.
 
-    A path is made when it is asked for: as text, hundreds of thousands take a third of the memory. A link to nothing
-    is among them, so that it is missed by name when it is opened.
+    A path is made when it is asked for: as text, hundreds of thousands take less memory. A link to nothing is among
+    them, so that it is missed by name when it is opened.
 
     Raises:
         DataError: a folder among them cannot be listed.
@@ -226,9 +226,6 @@ def _is_there(path: Path) -> bool:
 
 
 def suffix_of(name: str) -> str:
-    """Extension of a file's name in small letters, with its dot.
-
-    `Path(name)` would put every name of a large folder into the interpreter's table of names, which never shrinks.
-    """
+    """Extension of a file's name in small letters, with its dot, as `Path.suffix` has it."""
     start, dot, extension = name.rpartition(".")
     return f".{extension.lower()}" if start and dot and extension else ""
