@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,35 +21,92 @@ def as_layout(source: Path, layout: str) -> Path:
     return tree
 
 
-def _coco(source: Path, tree: Path) -> None:
-    """Two rectangles an image, each a polygon of eight corners, as annotators click more than four."""
-    _link(source / "images", tree / "images")
-    images, annotations = [], []
-    for number, path in enumerate(sorted((source / "masks").iterdir())):
+class _Drawn(NamedTuple):
+    """An image and two rectangles on it, each of eight corners, as annotators click more than four."""
+
+    name: str
+    height: int
+    width: int
+    boxes: list[tuple[int, int, int, int]]
+    """Left, top, right, bottom."""
+    corners: list[list[tuple[float, float]]]
+
+
+def _drawn(source: Path) -> Iterator[_Drawn]:
+    for path in sorted((source / "masks").iterdir()):
         with Image.open(path) as mask:
             rows, columns = np.nonzero(np.asarray(mask))
             width, height = mask.size
-        images.append({"id": number, "file_name": f"{path.stem}.jpg", "width": width, "height": height})
         left, right = int(columns.min()), int(columns.max()) + 1
+        boxes, corners = [], []
         for top, bottom in ((int(rows.min()), int(rows.mean())), (int(rows.mean()), int(rows.max()) + 1)):
             middle, centre = (top + bottom) / 2, (left + right) / 2
-            across = [left, top, centre, top, right, top, right, middle]
-            back = [right, bottom, centre, bottom, left, bottom, left, middle]
-            box = [left, top, right - left, bottom - top]
+            across = [(left, top), (centre, top), (right, top), (right, middle)]
+            boxes.append((left, top, right, bottom))
+            corners.append([*across, (right, bottom), (centre, bottom), (left, bottom), (left, middle)])
+        yield _Drawn(f"{path.stem}.jpg", height, width, boxes, corners)
+
+
+def _coco(source: Path, tree: Path) -> None:
+    _link(source / "images", tree / "images")
+    images, annotations = [], []
+    for number, drawn in enumerate(_drawn(source)):
+        images.append({"id": number, "file_name": drawn.name, "width": drawn.width, "height": drawn.height})
+        for (left, top, right, bottom), corners in zip(drawn.boxes, drawn.corners, strict=True):
             annotations.append(
                 {
                     "id": len(annotations),
                     "image_id": number,
                     "category_id": 1,
-                    "segmentation": [[*across, *back]],
-                    "bbox": box,
-                    "area": box[2] * box[3],
+                    "segmentation": [[value for corner in corners for value in corner]],
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": (right - left) * (bottom - top),
                     "iscrowd": 0,
                 }
             )
     content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "defect"}]}
     (tree / "annotations").mkdir()
     (tree / "annotations" / "instances_default.json").write_text(json.dumps(content))
+
+
+def _cvat(source: Path, tree: Path) -> None:
+    _link(source / "images", tree / "images")
+    with (tree / "annotations.xml").open("w") as file:
+        file.write("<annotations><version>1.1</version><meta><task><labels><label><name>defect</name>")
+        file.write("<color>#ff0000</color></label></labels></task></meta>\n")
+        for number, drawn in enumerate(_drawn(source)):
+            size = f'width="{drawn.width}" height="{drawn.height}"'
+            file.write(f'<image id="{number}" name="{drawn.name}" {size}>\n')
+            for corners in drawn.corners:
+                points = ";".join(f"{x:.2f},{y:.2f}" for x, y in corners)
+                file.write(f'<polygon label="defect" occluded="0" points="{points}" z_order="0"></polygon>\n')
+            file.write("</image>\n")
+        file.write("</annotations>\n")
+
+
+def _label_studio(source: Path, tree: Path) -> None:
+    _link(source / "images", tree / "images")
+    tasks = []
+    for number, drawn in enumerate(_drawn(source)):
+        results = [
+            {
+                "id": f"{number}-{place}",
+                "type": "polygonlabels",
+                "from_name": "label",
+                "to_name": "image",
+                "original_width": drawn.width,
+                "original_height": drawn.height,
+                "image_rotation": 0,
+                "value": {
+                    "points": [[100 * x / drawn.width, 100 * y / drawn.height] for x, y in corners],
+                    "polygonlabels": ["defect"],
+                },
+            }
+            for place, corners in enumerate(drawn.corners)
+        ]
+        annotations = [{"id": number, "completed_by": 1, "was_cancelled": False, "result": results}]
+        tasks.append({"id": number, "data": {"image": f"/upload/{drawn.name}"}, "annotations": annotations})
+    (tree / "project-1-at-2024-01-01.json").write_text(json.dumps(tasks))
 
 
 def _voc(source: Path, tree: Path) -> None:
@@ -90,5 +148,11 @@ def _link(folder: Path, to: Path) -> None:
             os.link(path, target)
 
 
-_WAYS: dict[str, Callable[[Path, Path], None]] = {"coco": _coco, "voc": _voc, "cityscapes": _cityscapes}
+_WAYS: dict[str, Callable[[Path, Path], None]] = {
+    "coco": _coco,
+    "voc": _voc,
+    "cityscapes": _cityscapes,
+    "cvat": _cvat,
+    "label_studio": _label_studio,
+}
 LAYOUTS = ("folders", *_WAYS)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isdm.data.json_lists import read_lists
+from isdm.data.json_lists import read_items, read_lists
 from isdm.errors import DataError
 
 SCALARS = (
@@ -72,6 +72,24 @@ def test_a_damaged_object_is_refused_where_the_standard_library_refuses_it(
         read(folder, text, chunk)
     if why.partition(":")[0] in str(told.value):  # some messages are our own
         assert f"({why})" in str(told.value)
+
+
+@on_a_busy_machine
+@given(value=st.lists(VALUES, max_size=6), indent=st.none() | st.integers(0, 3), chunk=CHUNKS)
+def test_any_list_is_read_as_by_the_standard_library(
+    folder: Path, value: list[Any], indent: int | None, chunk: int
+) -> None:
+    path = folder / "list.json"
+    path.write_text(json.dumps(value, indent=indent))
+    assert list(read_items(path, chunk)) == value
+
+
+@pytest.mark.parametrize("text", ["", "{}", "7", "[1, 2", "[1 2]", "[1],", "[1] [2]", "[1,]", '["\x00"]'])
+def test_what_is_no_list_is_refused(folder: Path, text: str) -> None:
+    path = folder / "list.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"list\.json is not valid JSON"):
+        list(read_items(path))
 
 
 def refusal(text: str) -> str | None:

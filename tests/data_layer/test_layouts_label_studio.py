@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import tracemalloc
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,24 @@ def test_json_min_is_read_too(write: Write) -> None:
     np.testing.assert_array_equal(masks(source)["a"], expected)
     assert not masks(source)["b"].any()
     assert any("1 task(s) have more than one annotation" in note for note in source.notes)
+
+
+def test_regions_do_not_stay_in_memory(write: Write) -> None:
+    corners = [[10 + 20 * (i % 2), 5 + i / 100] for i in range(500)]
+    count = 200
+    tasks = (task(f"{i}.jpg", annotation(polygon("scratch", corners))) for i in range(count))
+    folder = write(*tasks, pictures=("0.jpg",))
+    for i in range(1, count):
+        (folder / "images" / f"{i}.jpg").hardlink_to(folder / "images" / "0.jpg")
+    tracemalloc.start()
+    source = source_of(folder)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert source.pairs[0].load_mask().any()
+    assert len(source.pairs) == count
+    size = (folder / EXPORT).stat().st_size
+    assert held < size / 5
+    assert peak < 3 * size
 
 
 def test_the_importer_takes_it_all_and_leaves_the_source_alone(write: Write, hashes: Hashes) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isdm.data.tree_files import FILES_ASKED_PER_FOLDER, first_files, unique_stems
+from isdm.data.tree_files import FILES_ASKED_PER_FOLDER, first_files, told_before, unique_stems
 
 
 def test_the_first_files_of_each_folder_in_their_order(tmp_path: Path) -> None:
@@ -40,3 +40,8 @@ def test_stems_grow_only_as_far_as_they_must() -> None:
         "e_f",
         "d_e_f_png_7",
     ]
+
+
+def test_what_is_told_again_is_told_with_its_first_place() -> None:
+    told = [("a", "task 1"), ("b", "task 2"), ("a", "task 3"), ("c", "task 4"), ("a", "task 5")]
+    assert list(told_before(lambda: told)) == [None, None, "task 1", None, "task 1"]

@@ -1,10 +1,11 @@
-"""A JSON object with long lists, read one item at a time.
+"""Long lists of a JSON file, or a file that is one, read one item at a time.
 
 The parsed form of a large annotation file takes several times its size, and the text alone may be half a gigabyte.
 Here each item of the long lists is handed on and forgotten, and so is the text around it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,22 @@ def read_lists(path: Path, take: Mapping[str, Take], chunk: int = CHUNK) -> dict
     Raises:
         DataError: the file cannot be read, is no JSON object, or a member in `take` is no list.
     """
+    with _refused_as_annotations(path), JsonText(path, chunk) as text:
+        return _members(text, take)
+
+
+def read_items(path: Path, chunk: int = CHUNK) -> Iterator[Any]:
+    """Read the JSON list in `path` item by item; arguments and errors as of `read_lists`."""
+    with _refused_as_annotations(path), JsonText(path, chunk) as text:
+        yield from _items(text)
+        if not text.is_at_end():
+            raise text.error("Extra data")
+
+
+@contextmanager
+def _refused_as_annotations(path: Path) -> Iterator[None]:
     try:
-        with JsonText(path, chunk) as text:
-            return _members(text, take)
+        yield
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
     except OSError as error:
@@ -53,23 +67,30 @@ def _members(text: JsonText, take: Mapping[str, Take]) -> dict[str, Any]:
         key = text.value()
         if not text.takes(":"):
             raise text.error("Expecting ':' delimiter")
-        found[key] = _items(text, take[key]) if key in take else text.value()
+        found[key] = _hand_on(text, take[key]) if key in take else text.value()
         closed = _ends(text, "}")
     if not text.is_at_end():
         raise text.error("Extra data")
     return found
 
 
-def _items(text: JsonText, take: Take) -> int:
+def _hand_on(text: JsonText, take: Take) -> int:
     """Hand on the items of the list that comes next; gives their number."""
+    number = 0
+    for item in _items(text):
+        take(number, item)
+        number += 1
+    return number
+
+
+def _items(text: JsonText) -> Iterator[Any]:
+    """The items of the list that comes next."""
     if not text.takes("["):
         raise text.error("Expecting a list […]")
-    number, closed = 0, text.takes("]")
+    closed = text.takes("]")
     while not closed:
-        take(number, text.value())
-        number += 1
+        yield text.value()
         closed = _ends(text, "]")
-    return number
 
 
 def _ends(text: JsonText, closing: str) -> bool:

@@ -2,7 +2,7 @@
 
 import codecs
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePath
 
@@ -139,7 +139,22 @@ def _longer_stem(image: Path, source: Path, index: int, level: int) -> str:
     return (folders, whole, f"{whole}_{index}")[level - 1]
 
 
-def left_out_note(source: Path, taken: Collection[Path], why: str) -> list[str]:
-    """A note on the source's images that are not among `taken`, if any."""
-    count = len(set(image_files(source)).difference(taken))
+def told_before(told: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[str | None]:
+    """Where each file was told of before, None for the first time.
+
+    Args:
+        told: gives the files and where they are told of, the same each time; it is called several times.
+    """
+    several = repeated(lambda: (file for file, _ in told()))
+    first: dict[str, str] = {}
+    for file, where in told():
+        yield first.get(file)
+        if file in several:
+            first.setdefault(file, where)
+
+
+def left_out_note(source: Path, taken: Iterable[Path | str], why: str) -> list[str]:
+    """A note on the source's images that are not among the files `taken`, if any."""
+    used = {str(path) for path in taken}
+    count = sum(str(path) not in used for path in image_files(source))
     return [f"{count} image(s) {why} and were left out"] if count else []

@@ -8,23 +8,27 @@ task declares, in their order and with their colours; an image without shapes is
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from typing import NamedTuple
+from xml.etree.ElementTree import Element, ParseError, tostring
 
 import numpy as np
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import iterparse
+from defusedxml.ElementTree import fromstring, iterparse
 
 from isdm.config import DataConfig
 from isdm.data.annotated_shapes import Pixels, Shape, box, load_drawn, picture_size, polygon, tried
 from isdm.data.annotation_values import check_size, class_ids, label_text, number, shown
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, class_colours, inside, of_memory
+from isdm.data.image_files import MaskArray
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, class_colours, inside
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.shapes import check_box, ellipse_pixels, run_pixels, turned_box_pixels
-from isdm.data.tree_files import head, is_file, left_out_note, split_of, unique_stems
+from isdm.data.tree_files import head, is_file, left_out_note, split_of, told_before, unique_stems
 from isdm.errors import DataError
+from isdm.on_disk import LazySequence, RecordsOnDisk
 
 ANNOTATIONS = "annotations.xml"
 IMAGES = "images"
@@ -33,26 +37,44 @@ WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton")
 Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Annotated:
-    """An image and its shapes from back to front, each with its place in the file."""
+class Annotated(NamedTuple):
+    """An image whose shapes are sound."""
 
-    image: Path
-    size: tuple[int, int]
+    image: str
+    height: int
+    width: int
     subset: str
     where: str
-    shapes: list[tuple[str, Shape]]
+    labels: list[str]
+    """Those that its shapes have, each once."""
 
 
 @dataclass
 class Export:
-    """What annotations.xml holds."""
+    """What annotations.xml holds; the images, of which there may be hundreds of thousands, lie on disk."""
 
     labels: list[str] = field(default_factory=list)
     colours: dict[str, Colour] = field(default_factory=dict)
-    images: list[Annotated] = field(default_factory=list)
+    images: RecordsOnDisk = field(default_factory=RecordsOnDisk)
+    elements: RecordsOnDisk = field(default_factory=RecordsOnDisk)
+    """XML of each image, from which its shapes are read again."""
     problems: list[str] = field(default_factory=list)
-    elements: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    """How often each kind of shape occurs."""
+
+    def image(self, place: int) -> Annotated:
+        """One of the images."""
+        return Annotated(*self.images[place])
+
+    def all_images(self) -> Iterator[Annotated]:
+        """The images in the file's order."""
+        return map(self.image, range(len(self.images)))
+
+    def shapes(self, place: int) -> list[tuple[str, Shape]]:
+        """An image's shapes from back to front, each with its place in the file."""
+        entry = self.image(place)
+        shapes, _ = _shapes(fromstring(self.elements[place]), entry.where, entry.height, entry.width)
+        return shapes
 
 
 def recognises(source: Path) -> bool:
@@ -65,36 +87,49 @@ def read(source: Path, config: DataConfig) -> Source:
     path = source / ANNOTATIONS
     export = _export(path, source)
     names, ids = class_ids(export.labels, path)
-    problems, kept = list(export.problems), []
-    taken: dict[Path, str] = {}
-    for entry in export.images:
-        unknown = [(where, shape.label) for where, shape in entry.shapes if shape.label not in ids]
-        problems += [
-            f"{where}: its label {shown(label)} is not among the task's labels; correct it, or add it there"
-            for where, label in unknown
-        ]
-        if entry.image in taken:
-            problems.append(f"{entry.where} is {entry.image}, as {taken[entry.image]} is; remove one of them")
-        elif not unknown:
-            kept.append(entry)
-        taken.setdefault(entry.image, entry.where)
-    stems = unique_stems([entry.image for entry in kept], source)
-    pairs = [
-        SourcePair.of(
-            entry.image,
-            path,
-            stem,
-            of_memory(partial(load_drawn, [shape for _, shape in entry.shapes], ids, entry.size, entry.where)),
-            split=split_of([entry.subset]),
-        )
-        for entry, stem in zip(kept, stems, strict=True)
-    ]
-    empty = sum(not entry.shapes for entry in kept)
+    places, problems = _usable(export, ids)
+    stems = unique_stems(LazySequence(len(places), lambda row: Path(export.image(places[row]).image)), source)
+    read_mask = partial(_load, export, ids)
+    pairs = pairs_on_disk(
+        SourcePair.of(Path(entry.image), path, stem, read_mask, split=split_of([entry.subset]), details=place)
+        for place, stem in zip(places, stems, strict=True)
+        for entry in [export.image(place)]
+    )
+    empty = sum(not export.image(place).labels for place in places)
+    taken = (entry.image for entry in export.all_images())
     notes = [
-        *_notes(export.elements, empty),
+        *_notes(export.counts, empty),
         *left_out_note(source, taken, f"are not in {ANNOTATIONS}"),
     ]
-    return Source(names, pairs, _colours(names, export.colours), notes, problems=problems)
+    return Source(names, pairs, _colours(names, export.colours), notes, problems=[*export.problems, *problems])
+
+
+def _usable(export: Export, ids: Mapping[str, int]) -> tuple[list[int], list[str]]:
+    """Places of the images that can be used, and a line for whatever keeps another from it."""
+    places, problems = [], []
+    for place, before in enumerate(
+        told_before(lambda: ((entry.image, entry.where) for entry in export.all_images()))
+    ):
+        entry = export.image(place)
+        is_known = ids.keys() >= set(entry.labels)
+        if not is_known:
+            problems += [
+                f"{where}: its label {shown(shape.label)} is not among the task's labels; correct it, or add it there"
+                for where, shape in export.shapes(place)
+                if shape.label not in ids
+            ]
+        if before is not None:
+            problems.append(f"{entry.where} is {entry.image}, as {before} is; remove one of them")
+        elif is_known:
+            places.append(place)
+    return places, problems
+
+
+def _load(export: Export, ids: Mapping[str, int], pair: SourcePair) -> MaskArray:
+    """Draw a pair's shapes."""
+    entry = export.image(pair.details)
+    shapes = [shape for _, shape in export.shapes(pair.details)]
+    return load_drawn(shapes, ids, (entry.height, entry.width), entry.where)
 
 
 def _export(path: Path, source: Path) -> Export:
@@ -166,24 +201,32 @@ def _add_image(export: Export, element: Element, path: Path, source: Path) -> No
     except DataError as error:
         export.problems.append(str(error) if str(error).startswith(str(path)) else f"{where}: {error}")
         return
+    shapes, wrong = _shapes(element, where, *size)
+    export.problems += wrong
+    if wrong:
+        return
+    export.counts.update(child.tag for child in element)
+    labels = sorted({shape.label for _, shape in shapes})
+    export.images.append(Annotated(str(image), *size, subset, where, labels))
+    element.tail = None  # what is between two images
+    export.elements.append(tostring(element, encoding="unicode"))
+
+
+def _shapes(element: Element, where: str, height: int, width: int) -> tuple[list[tuple[str, Shape]], list[str]]:
+    """The shapes of an image's element from back to front, each with its place in the file, and what is wrong."""
     drawn: list[tuple[int, str, Shape]] = []
-    sound = True
+    wrong = []
     for index, child in enumerate(element, start=1):
         if child.tag == "tag":
-            export.elements["tag"] += 1
             continue
         place = f"{where}, shape {index} ({shown(child.tag)})"
         try:
-            shape = Shape(label_text(child.get("label")), _pixels(child, *size))
+            shape = Shape(label_text(child.get("label")), _pixels(child, height, width))
             drawn.append((_whole(child, "z_order", "0"), place, shape))
-            export.elements[child.tag] += 1
         except DataError as error:
-            export.problems.append(f"{place}: {error}")
-            sound = False
-    if sound:
-        drawn.sort(key=lambda entry: entry[0])  # stable: the file's order within a z_order
-        shapes = [(place, shape) for _, place, shape in drawn]
-        export.images.append(Annotated(image, size, subset, where, shapes))
+            wrong.append(f"{place}: {error}")
+    drawn.sort(key=lambda entry: entry[0])  # stable: the file's order within a z_order
+    return [(place, shape) for _, place, shape in drawn], wrong
 
 
 def _image(name: str, subset: str, path: Path, source: Path) -> Path:
@@ -266,15 +309,15 @@ def _colours(names: tuple[str, ...], colours: dict[str, Colour]) -> tuple[Colour
     return chosen if len(set(chosen)) == len(chosen) else class_colours(len(names))
 
 
-def _notes(elements: Counter[str], empty: int) -> list[str]:
+def _notes(counts: Counter[str], empty: int) -> list[str]:
     notes = [
         f"classes and colours are the labels of {ANNOTATIONS}; shapes lie over one another by their z_order, "
         "then in the file's order"
     ]
-    if elements["box"]:
-        notes.append(f"{elements['box']} box(es) were filled")
-    if elements["tag"]:
-        notes.append(f"{elements['tag']} tag(s), which mark a whole image, were ignored")
+    if counts["box"]:
+        notes.append(f"{counts['box']} box(es) were filled")
+    if counts["tag"]:
+        notes.append(f"{counts['tag']} tag(s), which mark a whole image, were ignored")
     if empty:
         notes.append(f"{empty} image(s) without a shape are all background")
     return notes

@@ -10,22 +10,25 @@ annotations of a task the ground truth is taken, else the one that was changed l
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from isdm.config import DataConfig
 from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, picture_size, polygon, tried
 from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, number, point_list, shown
+from isdm.data.image_files import MaskArray
+from isdm.data.json_lists import read_items
 from isdm.data.label_studio_rle import brush_pixels, check_brush
-from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, inside, of_memory
+from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_files, inside
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.shapes import ellipse_pixels, turned_box_pixels
-from isdm.data.tree_files import head, left_out_note, unique_stems
+from isdm.data.tree_files import head, left_out_note, told_before, unique_stems
 from isdm.errors import DataError
-from isdm.files import read_json
+from isdm.on_disk import LazySequence, RecordsOnDisk
 
 CLASS_FILES = ("classes.txt", "labels.txt")
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
@@ -38,8 +41,7 @@ NO_SHAPES = ("choices", "textarea", "text", "rating", "taxonomy", "number", "dat
 Region = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What is known of one picture: where the file says it, the picture's name there, and its regions."""
 
     where: str
@@ -47,15 +49,37 @@ class Task:
     regions: list[Region]
 
 
-@dataclass(frozen=True)
-class Annotated:
-    """A picture found, its size and shapes."""
+class Annotated(NamedTuple):
+    """A task whose picture was found."""
 
     where: str
-    export: Path
-    image: Path
-    size: tuple[int, int]
-    shapes: list[Shape]
+    export: str
+    image: str
+    height: int
+    width: int
+    labels: list[str]
+    """Those that its shapes have, each once."""
+    is_sound: bool
+    """Whether all its regions can be drawn."""
+
+
+@dataclass
+class Found:
+    """The tasks of all exports; there may be hundreds of thousands, so they lie on disk."""
+
+    tasks: RecordsOnDisk = field(default_factory=RecordsOnDisk)
+    regions: RecordsOnDisk = field(default_factory=RecordsOnDisk)
+    """Those of each task, from which its shapes are made again."""
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def task(self, place: int) -> Annotated:
+        """One of the tasks."""
+        return Annotated(*self.tasks[place])
+
+    def all_tasks(self) -> Iterator[Annotated]:
+        """The tasks in the order of the exports."""
+        return map(self.task, range(len(self.tasks)))
 
 
 def recognises(source: Path) -> bool:
@@ -69,44 +93,62 @@ def read(source: Path, config: DataConfig) -> Source:
     if not exports:
         raise DataError(f"{source} has no JSON file of Label Studio's; export the project as JSON and put it there.")
     declared = declared_labels(source, CLASS_FILES)
-    images = _by_name(source)
-    found: list[Annotated] = []
-    taken: dict[Path, str] = {}
-    counts: Counter[str] = Counter()
-    problems: list[str] = []
+    found = _found(exports, source, declared)
+    places, problems = _usable(found)
+    labels = {label for place in places for label in found.task(place).labels}
+    names, ids = class_ids(declared[1] if declared else sorted(labels), declared[0] if declared else exports[0])
+    stems = unique_stems(LazySequence(len(places), lambda row: Path(found.task(places[row]).image)), source)
+    read_mask = partial(_load, found, ids)
+    pairs = pairs_on_disk(
+        SourcePair.of(Path(task.image), Path(task.export), stem, read_mask, details=place)
+        for place, stem in zip(places, stems, strict=True)
+        for task in [found.task(place)]
+    )
+    found.counts["empty"] = sum(not found.task(place).labels for place in places)
+    order = f"in the order of {declared[0].name}" if declared else "all labels found, sorted"
+    notes = [f"classes are {order}; a smaller shape lies over a larger one", *_notes(found.counts)]
+    notes += left_out_note(source, (task.image for task in found.all_tasks()), "are in no task with an annotation")
+    return Source(names, pairs, notes=notes, problems=problems)
+
+
+def _found(exports: Sequence[Path], source: Path, declared: tuple[Path, list[str]] | None) -> Found:
+    """Find the pictures of all tasks and check what is drawn on them."""
+    found, images = Found(), _by_name(source)
     for export in exports:
-        for task in _tasks(export, counts, problems):
+        for task in _tasks(export, found.counts, found.problems):
             try:
                 image = _image(task, source, images, export)
                 size = picture_size(image)
             except DataError as error:
                 text = str(error)
-                problems.append(text if text.startswith(str(export)) else f"{task.where}: {text}")
+                found.problems.append(text if text.startswith(str(export)) else f"{task.where}: {text}")
                 continue
-            shapes, wrong = _shapes(task, image, size, declared, counts)
-            if image in taken:
-                wrong.append(f"{task.where} annotates {image}, as {taken[image]} does; remove one of them")
-            taken.setdefault(image, task.where)
-            problems += wrong
-            if not wrong:
-                found.append(Annotated(task.where, export, image, size, shapes))
-    labels = {shape.label for entry in found for shape in entry.shapes}
-    names, ids = class_ids(declared[1] if declared else sorted(labels), declared[0] if declared else exports[0])
-    stems = unique_stems([entry.image for entry in found], source)
-    pairs = [
-        SourcePair.of(
-            entry.image,
-            entry.export,
-            stem,
-            of_memory(partial(load_drawn, entry.shapes, ids, entry.size, entry.where, smaller_on_top=True)),
-        )
-        for entry, stem in zip(found, stems, strict=True)
-    ]
-    counts["empty"] = sum(not entry.shapes for entry in found)
-    order = f"in the order of {declared[0].name}" if declared else "all labels found, sorted"
-    notes = [f"classes are {order}; a smaller shape lies over a larger one", *_notes(counts)]
-    notes += left_out_note(source, taken, "are in no task with an annotation")
-    return Source(names, pairs, notes=notes, problems=problems)
+            shapes, wrong = _shapes(task, image, size, declared, found.counts)
+            found.problems += wrong
+            labels = sorted({shape.label for shape in shapes})
+            found.tasks.append(Annotated(task.where, str(export), str(image), *size, labels, not wrong))
+            found.regions.append(task.regions)
+    return found
+
+
+def _usable(found: Found) -> tuple[list[int], list[str]]:
+    """Places of the tasks that can be used, and a line for whatever keeps others from it."""
+    places, problems = [], list(found.problems)
+    for place, before in enumerate(told_before(lambda: ((task.image, task.where) for task in found.all_tasks()))):
+        task = found.task(place)
+        if before is not None:
+            problems.append(f"{task.where} annotates {task.image}, as {before} does; remove one of them")
+        elif task.is_sound:
+            places.append(place)
+    return places, problems
+
+
+def _load(found: Found, ids: Mapping[str, int], pair: SourcePair) -> MaskArray:
+    """Draw a pair's regions."""
+    task = found.task(pair.details)
+    size = task.height, task.width
+    shapes, _ = _shapes(Task(task.where, "", found.regions[pair.details]), pair.image, size, None, Counter())
+    return load_drawn(shapes, ids, size, task.where, smaller_on_top=True)
 
 
 def _exports(source: Path) -> list[Path]:
@@ -130,11 +172,10 @@ def _looks_exported(start: bytes) -> bool:
 
 def _tasks(export: Path, counts: Counter[str], problems: list[str]) -> Iterator[Task]:
     """The tasks of an export that have an annotation; the annotation is chosen as the module says."""
-    entries = read_json(export)
-    if not isinstance(entries, list):
-        raise DataError(f"{export} holds {shown(entries)}; Label Studio writes a list of tasks: export it again.")
-    records: dict[tuple[str, str], list[tuple[tuple[str, int], Task]]] = {}
-    for index, entry in enumerate(entries, start=1):
+    records = RecordsOnDisk()
+    latest: dict[tuple[str, str], tuple[str, int]] = {}
+    several: set[tuple[str, str]] = set()
+    for index, entry in enumerate(read_items(export), start=1):
         where = f"{export}, task {shown(entry.get('id', index)) if isinstance(entry, dict) else index}"
         try:
             if not isinstance(entry, dict):
@@ -145,13 +186,15 @@ def _tasks(export: Path, counts: Counter[str], problems: list[str]) -> Iterator[
                     yield Task(where, _reference(entry.get("data"), where), _flat(chosen, where))
             else:
                 task = Task(where, _reference(entry, where), _record_regions(entry))
-                order = (shown(entry.get("updated_at")), index)
-                records.setdefault((where, task.reference), []).append((order, task))
+                updated = (shown(entry.get("updated_at")), records.append(task))
+                key = (where, task.reference)
+                several.update([key] if key in latest else [])
+                latest[key] = max(updated, latest.get(key, updated))
         except DataError as error:
             problems.append(str(error))
-    for alternatives in records.values():  # JSON-MIN has a record for each annotation
-        counts["several"] += len(alternatives) > 1
-        yield max(alternatives, key=lambda alternative: alternative[0])[1]
+    counts["several"] += len(several)
+    for _, place in latest.values():  # JSON-MIN has a record for each annotation
+        yield Task(*records[place])
 
 
 def _chosen(annotations: object, where: str, counts: Counter[str]) -> Mapping[str, Any] | None:
@@ -212,25 +255,26 @@ def _path(reference: str, where: str) -> str:
     return (local[0] if local else unquote(parts.path)).replace("\\", "/")
 
 
-def _by_name(source: Path) -> dict[str, list[Path]]:
-    by_name: dict[str, list[Path]] = {}
+def _by_name(source: Path) -> dict[str, list[str]]:
+    """The source's images, as text below it, by the name of their file."""
+    by_name: dict[str, list[str]] = {}
     for path in image_files(source):
-        by_name.setdefault(path.name, []).append(path)
+        by_name.setdefault(path.name, []).append(path.relative_to(source).as_posix())
     return by_name
 
 
-def _image(task: Task, source: Path, images: Mapping[str, list[Path]], export: Path) -> Path:
+def _image(task: Task, source: Path, images: Mapping[str, list[str]], export: Path) -> Path:
     """The file in the source that a task's reference means: of its name, and of its folders where several are."""
     parts = PurePosixPath(_path(task.reference, task.where)).parts
     name = parts[-1] if parts else ""
     found = images.get(name) or images.get(UPLOAD_PREFIX.sub("", name)) or []
     if len(found) > 1:
-        alike = [_common_tail(path.relative_to(source).parts[:-1], parts[:-1]) for path in found]
-        found = [path for path, tail in zip(found, alike, strict=True) if tail == max(alike)]
+        alike = [_common_tail(PurePosixPath(file).parts[:-1], parts[:-1]) for file in found]
+        found = [file for file, tail in zip(found, alike, strict=True) if tail == max(alike)]
     if len(found) != 1:
         remedy = "rename them" if found else "put it there, such as into images/"
         raise DataError(f"{task.where}: {source} has {len(found)} images {shown(name)}, not one; {remedy}")
-    return inside(source, found[0].relative_to(source).as_posix(), export)
+    return inside(source, found[0], export)
 
 
 def _common_tail(one: tuple[str, ...], other: tuple[str, ...]) -> int:
