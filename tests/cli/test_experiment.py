@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from isdm.cli.app import app
 from isdm.cli.cost import _shape
-from isdm.cli.experiment import candidates, read_experiment, run_experiment
+from isdm.cli.experiment import read_experiment, run_experiment
 from isdm.cli.folds import run_fold
 from isdm.config import ExperimentConfig
 from isdm.data.builtin import write_fruit_source
@@ -161,11 +161,11 @@ def test_seed_goes_to_every_stage(experiment: Path) -> None:
 
 
 def test_as_many_pictures_are_painted_as_selection_chooses_from(experiment: Path) -> None:
-    assert candidates(read_experiment(experiment)).num_samples == 8
+    assert read_experiment(experiment).candidates().num_samples == 8
     values = yaml.safe_load(experiment.read_text())
     experiment.write_text(yaml.safe_dump(values | {"select": {"best_of": 3}}))
     config = read_experiment(experiment)
-    assert (candidates(config).num_samples, candidates(config).variants) == (24, 3)
+    assert (config.candidates().num_samples, config.candidates().variants) == (24, 3)
     assert config.select is not None
     assert config.select.seed == 1
 
@@ -236,6 +236,16 @@ def test_a_cross_validation_tests_every_picture_once(
     for number in (0, 1):
         study = tmp_path / "run" / f"fold-{number}" / "study"
         assert f"2 of 6 cells to train are those of {study}" in said, "those of real images alone"
+    assert "same options, and taken from there" not in said, "the generator has other steps"
+    values["train"]["steps"], values["evaluate"]["repeats"] = 4, 1
+    run_experiment(build_experiment(experiment, values), tmp_path / "fewer", reuse=tmp_path / "run")
+    said = capsys.readouterr().err
+    for number in (0, 1):
+        fold = tmp_path / "run" / f"fold-{number}"
+        assert f"model, finetuned, synthetic: finished in {fold} with the same options, and taken from there" in said
+        assert f"3 of 3 cells to train are those of {fold / 'study'}" in said
+        taken = tmp_path / "fewer" / f"fold-{number}" / "model" / "isdm.json"
+        assert taken.read_bytes() == models[number].read_bytes()
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ import torch
 from rich.table import Table
 
 from isdm import provenance
-from isdm.cli.experiment import candidates
 from isdm.cli.folds import finished_folds, fold_of, folder_of
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
 from isdm.data.archives import opened_source
@@ -78,7 +77,7 @@ def _print_stages(config: ExperimentConfig, out: Path) -> float:
         scale = config.finetune.batch_size / config.train.batch_size
         lines.append(_training_line("finetune", config.finetune, shape, step * scale, out / "finetuned"))
     forward = step / config.train.batch_size / 3  # a training step is about three forward passes
-    sample = candidates(config)
+    sample = config.candidates()
     passes = sample.num_samples * sample.steps * (1 if sample.guidance == 1 else 2)
     detail = f"{sample.num_samples} images of {config.sample.steps} {config.sample.sampler} steps"
     lines.append(("sample", _state(out / "synthetic"), detail, forward * passes))

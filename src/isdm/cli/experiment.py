@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isdm.cli.folds import run_fold, summed_costs
-from isdm.config import ExperimentConfig, SampleConfig, build, merged, read_yaml, with_preset
+from isdm.cli.reused_stages import take_over_stages
+from isdm.config import ExperimentConfig, build, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
 from isdm.locking import one_at_a_time
 from isdm.progress import say
@@ -65,7 +66,7 @@ def run_experiment(
     """Run every stage that is not finished; returns the path of the report.
 
     `execution` says who trains the cells of the study; with Ray its workers paint the samples too. From `reuse`,
-    another run's folder, cells of the study are taken that would come out the same.
+    another run's folder, stages and cells of the study are taken that would come out the same.
 
     Folders below `out`: data, model, finetuned, synthetic, selected, audit, study; with `folds` these lie in
     fold-0, fold-1, … and the pooled study in study.
@@ -109,28 +110,21 @@ def run_stages(
     if other is not None:
         check_reusable(other, config.evaluate, fingerprints(dataset))
     write_yaml(out / "experiment.yaml", config.plain())
+    if reuse is not None:
+        take_over_stages(reuse, config, out)
     train(config.train, dataset, out / "model")
     model = out / "model"
     if config.finetune is not None:
         finetune(config.finetune, model, dataset, out / "finetuned")
         model = out / "finetuned"
     ray = None if execution is None else execution.ray
-    synthetic = sample(candidates(config), model, dataset, out / "synthetic", ray)
+    synthetic = sample(config.candidates(), model, dataset, out / "synthetic", ray)
     if config.select is not None:
         synthetic = select(config.select, synthetic, dataset, out / "selected")
     if config.audit is not None:
         audit(config.audit, synthetic, dataset, out / "audit")
         write_audit_page(out / "audit", synthetic, dataset)
     evaluate(config.evaluate, dataset, {"synthetic": synthetic}, out / "study", config.name, execution, other)
-
-
-def candidates(config: ExperimentConfig) -> SampleConfig:
-    """What is sampled: with `select.best_of` so many pictures of each mask, `num_samples` being those wanted."""
-    best_of = 1 if config.select is None else config.select.best_of
-    sample = config.sample
-    return sample.model_copy(
-        update={"num_samples": sample.num_samples * best_of, "variants": sample.variants * best_of}
-    )
 
 
 def check_encoders(config: ExperimentConfig) -> None:

@@ -62,7 +62,7 @@ def run(
     ] = None,
     reuse: Annotated[
         Path | None,
-        typer.Option(help="Another run's folder; cells of its study that would come out the same are taken from it."),
+        typer.Option(help="Another run's folder; what would come out the same is taken from it."),
     ] = None,
     jobs: Jobs = 1,
     ray: Ray = None,

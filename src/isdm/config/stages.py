@@ -127,3 +127,11 @@ class ExperimentConfig(StageConfig):
         if self.folds is not None and self.data.folds is not None:
             raise contradiction("folds runs all folds and data.folds a single one; give one of them")
         return self
+
+    def candidates(self) -> SampleConfig:
+        """What is sampled: with `select.best_of` so many pictures of each mask, `num_samples` being those wanted."""
+        best_of = 1 if self.select is None else self.select.best_of
+        sample = self.sample
+        return sample.model_copy(
+            update={"num_samples": sample.num_samples * best_of, "variants": sample.variants * best_of}
+        )
