@@ -55,23 +55,27 @@ LARGEST_LOSS = 0.01
 
 @dataclass(frozen=True)
 class Setting:
-    """A way to sample: SAMPLER:STEPS or SAMPLER:STEPS:LOW-HIGH with guidance only at t within."""
+    """A way to sample: SAMPLER:STEPS[:LOW-HIGH][@GUIDANCE], guided only at t within; the paper's unless given."""
 
     sampler: Sampler
     steps: int
     interval: tuple[float, float] = (0.0, 1000.0)
+    guidance: float = GUIDANCE_SCALE
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        sampler, steps, *interval = text.split(":")
+        way, _, guidance = text.partition("@")
+        sampler, steps, *interval = way.split(":")
         if sampler not in get_args(Sampler) or len(interval) > 1:
-            raise argparse.ArgumentTypeError(f"{text!r} is not SAMPLER:STEPS or SAMPLER:STEPS:LOW-HIGH")
+            raise argparse.ArgumentTypeError(f"{text!r} is not SAMPLER:STEPS[:LOW-HIGH][@GUIDANCE]")
         low, high = interval[0].split("-") if interval else ("0", "1000")
-        return cls(sampler, int(steps), (float(low), float(high)))  # type: ignore[arg-type]
+        scale = float(guidance) if guidance else GUIDANCE_SCALE
+        return cls(sampler, int(steps), (float(low), float(high)), scale)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.sampler}:{self.steps}" + ("" if (low, high) == (0, 1000) else f":{low:g}-{high:g}")
+        interval = "" if (low, high) == (0, 1000) else f":{low:g}-{high:g}"
+        return f"{self.sampler}:{self.steps}{interval}" + f"@{self.guidance:g}" * (self.guidance != GUIDANCE_SCALE)
 
     def options(self, seed: int) -> dict[str, Any]:
         """For the pipeline."""
@@ -79,7 +83,7 @@ class Setting:
             "seed": seed,
             "sampler": self.sampler,
             "num_sampling_steps": self.steps,
-            "guidance_scale": GUIDANCE_SCALE,
+            "guidance_scale": self.guidance,
             "guidance_interval": self.interval,
         }
 
@@ -254,7 +258,7 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
 def _arguments() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--our", nargs="+", type=Setting.parse, help="SAMPLER:STEPS[:LOW-HIGH], several to compare")
+    options.add_argument("--our", nargs="+", type=Setting.parse, help="SAMPLER:STEPS[:LOW-HIGH][@GUIDANCE], several")
     options.add_argument("--our-steps", type=int, default=10, help="of dpmsolver++, where --our is not given")
     options.add_argument("--train-steps", type=int, default=1200, help="optimiser steps of the model")
     options.add_argument("--size", type=int, default=32, help="height and width of the fruit")
