@@ -9,6 +9,7 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 
 from isdm.hardware import describe
 from isdm.provenance import read
+from isdm.report.audit_text import agreement_interval, shares
 from isdm.report.comparisons import comparison_table, read_counts
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import FOREGROUND, architecture_name, summary_table
@@ -68,20 +70,7 @@ def lines(
     """The summary as Markdown."""
     machine = ", ".join(f"{key} {value}" for key, value in describe() if not key.startswith(("GPU", "Used", "Extra")))
     text = [f"# {name}", "", f"Machine: {platform.machine()}; {machine}.", f"Seconds a stage: {seconds}.", ""]
-    for fold, audit in audits.items():
-        text += [f"{fold}:", ""] if len(audits) > 1 else []
-        text += [
-            "| read by a segmenter trained on real images | mean foreground IoU | share of real |",
-            "|---|---|---|",
-        ]
-        for label, iou, share in (
-            ("real held-out images", "real_iou", None),
-            ("synthetic images, their own masks", "synthetic_iou", "agreement"),
-            ("synthetic images, masks of others", "shuffled_iou", "shuffled_agreement"),
-        ):
-            ratio = "1.000" if share is None else f"{audit[share]:.3f}"
-            text.append(f"| {label} | {audit[iou]:.3f} | {ratio} |")
-        text.append("")
+    text += [*audit_table(audits), ""]
     text += [f"**{headline(compared)}**", "", basis(compared, facts["primary_row"], 1, max(1, len(audits))), ""]
     text += ["| architecture | training images | repeats | mean foreground IoU | spread | points over real alone |"]
     text.append("|---|---|---|---|---|---|")
@@ -94,6 +83,53 @@ def lines(
             f"{line['mean']:.3f} | {spread} | {changes.get((line['row'], line['architecture']), '')} |"
         )
     return [*text, "", *(verdict.replace("\n", "\n\n") + "\n" for verdict in verdicts(summary, compared))]
+
+
+def audit_table(audits: dict[str, dict[str, Any]]) -> list[str]:
+    """What the audits found, one beside the other, as a Markdown table."""
+
+    def both(name: str) -> Callable[[dict[str, Any]], str]:
+        return lambda audit: ", ".join(
+            f"{audit['fidelity'][of][name]['value']:.3f}" for of in ("synthetic", "held_out")
+        )
+
+    rows: dict[str, Callable[[dict[str, Any]], str]] = {
+        "judge's IoU on real held-out images": lambda audit: f"{audit['real_iou']:.3f}",
+        "on synthetic ones with their own masks": lambda audit: f"{audit['synthetic_iou']:.3f}",
+        "with the masks of others": lambda audit: f"{audit['shuffled_iou']:.3f}",
+        "share of real, 95 %": _share,
+        "KID": lambda audit: _with_interval(audit["fidelity"]["synthetic"]["kid"]),
+        "KID of real held-out images": lambda audit: _with_interval(audit["fidelity"]["held_out"]["kid"]),
+        "precision, real held-out": both("precision"),
+        "recall, real held-out": both("recall"),
+        "coverage, real held-out": both("coverage"),
+        "brightness, of real training images": lambda audit: _light(audit, "mean"),
+        "its spread, of real training images": lambda audit: _light(audit, "spread"),
+        "copying": lambda audit: str(audit["copying"].get("verdict") or "not tested"),
+    }
+    names = list(audits) if len(audits) > 1 else ["audit"]
+    lines = [
+        "|".join(["", " ", *(f" {name.replace('-', ' ')} " for name in names), ""]),
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for label, tell in rows.items():
+        lines.append("|".join(["", f" {label} ", *(f" {tell(audit)} " for audit in audits.values()), ""]))
+    if any(shares(audit)[0] is None for audit in audits.values()):
+        lines += ["", "–: the judge hardly reads real images, so its share says nothing."]
+    return lines
+
+
+def _share(audit: dict[str, Any]) -> str:
+    share, _ = shares(audit)
+    return "–" if share is None else f"{share:.2f}{agreement_interval(audit, 2)}"
+
+
+def _with_interval(found: dict[str, float]) -> str:
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def _light(audit: dict[str, Any], name: str) -> str:
+    return f"{audit['light']['synthetic'][name]:.3f}, {audit['light']['real'][name]:.3f}"
 
 
 if __name__ == "__main__":
