@@ -172,3 +172,16 @@ def test_other_json_files_are_not_recognised(tmp_path: Path, text: str) -> None:
     assert not label_studio.recognises(tmp_path / "nowhere")
     with pytest.raises(DataError, match="has no JSON file of Label Studio's; export the project as JSON"):
         label_studio.read(tmp_path, DataConfig(source=tmp_path))
+
+
+def test_a_task_that_cannot_be_used_brings_no_class(write: Write) -> None:
+    dent = polygon("dent", [[10, 5], [20, 5], [20, 15]])
+    folder = write(
+        task("a.jpg", annotation(SQUARE), id=1),
+        task("a.jpg", annotation(dent), id=2),
+        task("b.jpg", annotation(dent, polygon("dent", [[1, 2]])), id=3),
+        pictures=("a.jpg", "b.jpg"),
+    )
+    source = source_of(folder)
+    assert len(source.problems) == 2
+    assert source.class_names == ("background", "scratch")
