@@ -301,14 +301,16 @@ def test_a_bad_shape_is_named_by_its_place(write: Write, message: str) -> None:
 
 
 def test_every_bad_shape_is_named(write: Write) -> None:
-    problems = source_of(
+    source = source_of(
         write(
             image("good.jpg", SQUARE),
             image("bad.jpg", '<points label="dent" points="1,2"/>', '<blob label="dent"/>', SQUARE),
             pictures=("good.jpg", "bad.jpg"),
         )
-    ).problems
-    assert [problem.partition(" (")[0].rpartition(", ")[2] for problem in problems] == ["shape 1", "shape 2"]
+    )
+    assert [problem.partition(" (")[0].rpartition(", ")[2] for problem in source.problems] == ["shape 1", "shape 2"]
+    assert [pair.stem for pair in source.pairs] == ["good"]
+    assert not any("are not in annotations.xml" in note for note in source.notes), "it is in there"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ Colour = tuple[int, int, int]
 
 
 class Annotated(NamedTuple):
-    """An image whose shapes are sound."""
+    """An image that was found."""
 
     image: str
     height: int
@@ -47,6 +47,8 @@ class Annotated(NamedTuple):
     where: str
     labels: list[str]
     """Those that its shapes have, each once."""
+    is_sound: bool
+    """Whether all its shapes can be drawn."""
 
 
 @dataclass
@@ -112,7 +114,7 @@ def _usable(export: Export, ids: Mapping[str, int]) -> tuple[list[int], list[str
     ):
         entry = export.image(place)
         is_known = ids.keys() >= set(entry.labels)
-        if not is_known:
+        if entry.is_sound and not is_known:
             problems += [
                 f"{where}: its label {shown(shape.label)} is not among the task's labels; correct it, or add it there"
                 for where, shape in export.shapes(place)
@@ -120,7 +122,7 @@ def _usable(export: Export, ids: Mapping[str, int]) -> tuple[list[int], list[str
             ]
         if before is not None:
             problems.append(f"{entry.where} is {entry.image}, as {before} is; remove one of them")
-        elif is_known:
+        elif entry.is_sound and is_known:
             places.append(place)
     return places, problems
 
@@ -203,11 +205,10 @@ def _add_image(export: Export, element: Element, path: Path, source: Path) -> No
         return
     shapes, wrong = _shapes(element, where, *size)
     export.problems += wrong
-    if wrong:
-        return
-    export.counts.update(child.tag for child in element)
+    if not wrong:
+        export.counts.update(child.tag for child in element)
     labels = sorted({shape.label for _, shape in shapes})
-    export.images.append(Annotated(str(image), *size, subset, where, labels))
+    export.images.append(Annotated(str(image), *size, subset, where, labels, not wrong))
     element.tail = None  # what is between two images
     export.elements.append(tostring(element, encoding="unicode"))
 
