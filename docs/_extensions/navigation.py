@@ -33,6 +33,7 @@ PARTS: dict[str, list[tuple[str, list[str]]]] = {
             [
                 "magnetic-tiles",
                 "magnetic-tiles/summary",
+                "magnetic-tiles-patches/summary",
                 "magnetic-tile-64px/summary",
                 "demo/summary",
                 "demo-min-snr/summary",
