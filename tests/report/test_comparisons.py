@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from isdm.metrics.statistics import difference, holm
-from isdm.report.comparisons import COLUMNS, FALSE_ALARMS, OBJECT_RECALL, comparison_table
+from isdm.report.comparisons import COLUMNS, FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, comparison_table
 from isdm.report.latex import escaped, latex_table
 from isdm.report.tables import CLASS, FOREGROUND, summary_table
 from isdm.report.verdict import basis, headline, verdicts
@@ -179,17 +179,28 @@ def test_inspectors_measures() -> None:
         for repeat in (0, 1):
             for group in range(4):
                 line = {"row": row, "architecture": "fpn", "repeat": repeat, "group": f"g{group}"}
-                study.counts.append(
-                    line | {"measure": FALSE_ALARMS, "place": 0, "detail": "", "hits": alarms, "total": 4}
-                )
+                for measure, hits in ((FALSE_ALARMS, alarms), (IMAGE_RECALL, alarms + 1)):
+                    study.counts.append(
+                        line | {"measure": measure, "place": 0, "detail": "", "hits": hits, "total": 4}
+                    )
                 for place, found in enumerate((1, 2)):
                     size = {"measure": OBJECT_RECALL, "place": place, "detail": f"size {place}"}
                     study.counts.append(line | size | {"hits": found, "total": 2})
-    _, table = study.read()
+    summary, table = study.read()
     assert line_of(table, "mixed", FALSE_ALARMS)["value"] == pytest.approx(0.25)
     assert line_of(table, "mixed", FALSE_ALARMS)["gain"] == pytest.approx(-0.5)
     assert line_of(table, "real", OBJECT_RECALL, "all sizes")["value"] == pytest.approx(0.75)
     assert line_of(table, "real", OBJECT_RECALL, "size 0")["value"] == pytest.approx(0.5)
+    (text,) = verdicts(summary, table)
+    assert (
+        "By whole pictures, untested: 50.0 % of the defective ones are noticed, -50.0 points [-50.0, -50.0]; "
+        "25.0 % of the good ones are alarmed, -50.0 points [-50.0, -50.0]." in text
+    )
+
+
+def test_without_pictures_of_a_kind_nothing_is_said_of_them() -> None:
+    (text,) = verdicts(*Study().add("real", 0.5, 0.5).add("mixed", 0.6, 0.6).read())
+    assert "whole pictures" not in text
 
 
 def test_in_full_scenes_every_class_counts() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from isdm.report.comparisons import is_shown
+from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, is_shown
 from isdm.report.tables import (
     CLASS,
     FOREGROUND,
@@ -95,6 +95,7 @@ def verdicts(summary: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
             sentences += [
                 _control_sentence(others, baseline, lines),
                 _class_sentence(comparisons, architecture, lines),
+                _picture_sentence(comparisons, architecture, lines),
             ]
             sentences.append(worth_in_real_images(summary, architecture, lines))
             found.append("\n".join(sentence for sentence in sentences if sentence))
@@ -187,10 +188,9 @@ def _control_sentence(others: Sequence[Score], baseline: Score, lines: Mapping[s
 
 def _class_sentence(comparisons: pl.DataFrame, architecture: str, lines: Mapping[str, Line]) -> str:
     """How the classes fare in the tested row, or in the best one: from the worst to the best."""
-    tested = [line for line in lines.values() if line["is_tested"]] or list(lines.values())
-    if not tested:
+    row = _told_row(lines)
+    if row is None:
         return ""
-    row = max(tested, key=lambda line: line["gain"])
     classes = comparisons.filter(
         (pl.col("architecture") == architecture)
         & (pl.col("row") == row["row"])
@@ -207,6 +207,27 @@ def _class_sentence(comparisons: pl.DataFrame, architecture: str, lines: Mapping
         most = max(0.0, *(-100 * lower for lower in classes["lower"].to_list()))
         text += f"; no class loses more than {most:.1f} points, as far as the intervals tell"
     return text + "."
+
+
+def _picture_sentence(comparisons: pl.DataFrame, architecture: str, lines: Mapping[str, Line]) -> str:
+    """What the tested row, or the best one, does to whole pictures: an IoU says little of how often it cries."""
+    row = _told_row(lines)
+    if row is None:
+        return ""
+    chosen = comparisons.filter(
+        (pl.col("architecture") == architecture) & (pl.col("row") == row["row"]) & pl.col("gain").is_not_null()
+    )
+    told = []
+    for measure, what in ((IMAGE_RECALL, "defective ones are noticed"), (FALSE_ALARMS, "good ones are alarmed")):
+        for line in chosen.filter(pl.col("measure") == measure).iter_rows(named=True):
+            told.append(f"{100 * line['value']:.1f} % of the {what}, {change(line)}")
+    return f"By whole pictures, untested: {'; '.join(told)}." if told else ""
+
+
+def _told_row(lines: Mapping[str, Line]) -> Line | None:
+    """Of the tested rows, or of all, the one that gains most."""
+    tested = [line for line in lines.values() if line["is_tested"]] or list(lines.values())
+    return max(tested, key=lambda line: float(line["gain"]), default=None)
 
 
 def _name(line: Line) -> str:
