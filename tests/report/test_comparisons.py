@@ -174,8 +174,8 @@ def test_the_worth_of_a_gain_follows_the_learning_curve() -> None:
 
 
 def test_inspectors_measures() -> None:
-    study = Study(repeats=2, groups=4).add("real", 0.5, 0.5).add("mixed", 0.5, 0.5)
-    for row, alarms in (("real", 3), ("mixed", 1)):
+    study = Study(repeats=2, groups=4).add("real", 0.5, 0.5).add("mixed", 0.5, 0.5).add("pasted", 0.5, 0.5)
+    for row, alarms in (("real", 3), ("mixed", 1), ("pasted", 2)):
         for repeat in (0, 1):
             for group in range(4):
                 line = {"row": row, "architecture": "fpn", "repeat": repeat, "group": f"g{group}"}
@@ -196,6 +196,7 @@ def test_inspectors_measures() -> None:
         "By whole pictures, untested: 50.0 % of the defective ones are noticed, -50.0 points [-50.0, -50.0]; "
         "25.0 % of the good ones are alarmed, -50.0 points [-50.0, -50.0]." in text
     )
+    assert text.count("are noticed") == 1, "the tested row's, not the control's"
 
 
 def test_without_pictures_of_a_kind_nothing_is_said_of_them() -> None:
