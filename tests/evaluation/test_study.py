@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -11,8 +11,8 @@ from isdm.data.dataset import SegmentationDataset
 from isdm.data.decoding import load_arrays
 from isdm.data.judgements import append_judgement
 from isdm.errors import ConfigError, DataError, OutputError
-from isdm.evaluation import executors, study
-from isdm.evaluation.cells import StudyData, read_cell, training_images
+from isdm.evaluation import cells, executors, study
+from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell, run_cell, training_images
 from isdm.evaluation.leaks import check_origin
 from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_steps
 from isdm.evaluation.study import cells_of, evaluate
@@ -101,6 +101,43 @@ def test_duplicated_row_repeats_its_own_images(fruit: SegmentationDataset) -> No
     assert len(mix) == 17
     taken = mix.take(np.arange(17))
     assert len({mask.tobytes() + image.tobytes() for image, mask in zip(taken.images, taken.masks, strict=True)}) == 5
+
+
+def test_synthetic_images_come_first_and_alone(
+    fruit: SegmentationDataset, synthetic: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def train(*arguments: Any, **options: Any) -> NoReturn:
+        given.update(options, training=arguments[2])
+        raise InterruptedError
+
+    monkeypatch.setattr(cells, "train_segmenter", train)
+    data = load_study_data(fruit, {"s": synthetic})
+    row = Row(5, 7, "synthetic-first+augmented", "s")
+    for place, wanted in ((row, (5, 7)), (Row(5, 7, "augmented", "s"), (12, None))):
+        with pytest.raises(InterruptedError):
+            run_cell(config(), Cell(place, "row", "fpn", 0, 6), data, tmp_path, lambda: None)
+        assert given["augment"]
+        assert len(given["training"]) == wanted[0]
+        assert (None if given["pretraining"] is None else len(given["pretraining"])) == wanted[1]
+    with pytest.raises(InterruptedError):
+        run_cell(config(), Cell(row, "row", "fpn", 0, 6), data, tmp_path, lambda: None)
+    for pairs, source in ((given["training"], data.train), (given["pretraining"], data.synthetic["s"])):
+        assert all(part[0] is source for part in pairs.parts)
+
+
+def test_rows_of_synthetic_images_first_need_both_kinds() -> None:
+    options = config(
+        real_counts=[0, "all"], synthetic_counts=[0, "equal"], arms=["augmented", "synthetic-first+augmented"]
+    )
+    rows = make_rows(options, 8, {"s": 8}, {"s": 8})
+    assert [(row.num_real_images, row.num_synthetic_images, row.arm) for row in rows] == [
+        (0, 8, "augmented"),
+        (8, 0, "augmented"),
+        (8, 8, "augmented"),
+        (8, 8, "synthetic-first+augmented"),
+    ]
 
 
 @pytest.mark.slow

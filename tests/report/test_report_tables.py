@@ -125,6 +125,8 @@ def test_baseline_has_all_real_images_and_is_plain() -> None:
         ((400, 400, "duplicated", ""), False, "real + 400 duplicated"),
         ((400, 400, "pasted+augmented", ""), False, "real + 400 pasted, augmented"),
         ((400, 400, "plain", "a"), True, "real + 400 synthetic [a]"),
+        ((400, 400, "synthetic-first", "a"), False, "400 synthetic, then real"),
+        ((100, 400, "synthetic-first+augmented", "a"), True, "400 synthetic, then 100 real, augmented [a]"),
     ],
 )
 def test_row_labels(row: tuple[int, int, str, str], name_sets: bool, label: str) -> None:

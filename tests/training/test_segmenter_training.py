@@ -1,5 +1,7 @@
 """What segmenters see of the decoded pairs, and what they do where numbers or memory run out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,30 @@ def test_training_scales_16_bits_too() -> None:
     batch, masks = _batch(pairs, np.array([0, 1, 0]), torch.device("cpu"))
     assert batch.ravel().tolist() == [1, 0, 1]
     assert masks.dtype == torch.int64
+
+
+def test_pretraining_takes_its_share_of_the_steps_and_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 pairs before 16: a third of 9 steps, and batch normalisation is measured on what is being learnt."""
+    first, later = pairs_of(8), pairs_of(16)
+    learnt, measured = [], []
+    true_batch, true_measure = segmentation._batch, segmentation._measure_batch_norm
+
+    def batch(pairs: LabelledImages, *rest: Any) -> tuple[Tensor, Tensor]:
+        learnt.append((pairs is first, rest[0]))
+        return true_batch(pairs, *rest)
+
+    def measure(network: Any, pairs: LabelledImages, *rest: Any) -> None:
+        measured.append(pairs is first)
+        true_measure(network, pairs, *rest)
+
+    monkeypatch.setattr(segmentation, "_batch", batch)
+    monkeypatch.setattr(segmentation, "_measure_batch_norm", measure)
+    config = build(SegmenterConfig, OPTIONS | {"batch_norm": "precise"})
+    train_segmenter(config, "fpn", later, pairs_of(2), 2, num_steps=9, num_validations=3, seed=0, pretraining=first)
+    assert [is_first for is_first, _ in learnt] == [True] * 3 + [False] * 6
+    assert measured == [True, False, False]
+    assert sorted(np.concatenate([indices for is_first, indices in learnt[:2]])) == list(range(8)), "a pass over all"
+    assert sorted(np.concatenate([indices for is_first, indices in learnt[3:7]])) == list(range(16))
 
 
 OPTIONS = {"encoder": "resnet18", "encoder_weights": "none", "batch_size": 4, "precision": "float32", "device": "cpu"}

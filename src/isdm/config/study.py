@@ -8,7 +8,16 @@ from isdm.config.base import StageConfig
 from isdm.config.segmenter import SegmenterConfig
 
 Protocol = Literal["paper", "equal-steps"]
-Arm = Literal["plain", "augmented", "duplicated", "duplicated+augmented", "pasted", "pasted+augmented"]
+Arm = Literal[
+    "plain",
+    "augmented",
+    "synthetic-first",
+    "synthetic-first+augmented",
+    "duplicated",
+    "duplicated+augmented",
+    "pasted",
+    "pasted+augmented",
+]
 Count = int | Literal["all", "equal"]
 
 
@@ -40,8 +49,9 @@ class EvaluateConfig(SegmenterConfig):
     synthetic_counts: tuple[Count, ...] = Field((0, 100, 400, "equal", 700, 1000), min_length=1)
     """Numbers of synthetic images; `equal` to the real training images, `all` that there are."""
     arms: tuple[Arm, ...] = Field(("plain",), min_length=1)
-    """Treatment of the training images: as they are (`plain`) or ordinarily `augmented`; instead of synthetic images
-    real ones again (`duplicated`) or with their objects cut out and `pasted` elsewhere, with augmentation or not."""
+    """Treatment of the training images: as they are (`plain`) or ordinarily `augmented`; instead of a mix the
+    synthetic ones first and the real ones after them (`synthetic-first`); instead of synthetic images real ones again
+    (`duplicated`) or with their objects cut out and `pasted` elsewhere; the last three with augmentation or not."""
     baseline: Literal["plain", "augmented"] | None = None
     """Treatment of the real images alone that all else is compared with; plain unless given."""
     primary: PrimaryContrast | None = None

@@ -114,10 +114,13 @@ def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, o
     """Train, choose the checkpoint on the validation images, read the test images once, keep the counts."""
     watch = Stopwatch()
     seed = cell_seed(config.seed, cell.repeat)
+    training, pretraining = training_images(data, cell.row, config.seed, cell.repeat), None
+    if cell.row.is_synthetic_first:
+        training, pretraining = (MixedImages((part,)) for part in training.parts)
     trained = train_segmenter(
         config,
         cell.architecture,
-        training_images(data, cell.row, config.seed, cell.repeat),
+        training,
         data.validation,
         data.info.num_classes,
         num_steps=cell.num_steps,
@@ -125,6 +128,7 @@ def run_cell(config: EvaluateConfig, cell: Cell, data: StudyData, study: Path, o
         seed=seed,
         augment=cell.row.is_augmented,
         first_foreground=data.info.first_foreground,
+        pretraining=pretraining,
         on_step=on_step,
     )
     dtype = select_dtype(config.precision, select_device(config.device))

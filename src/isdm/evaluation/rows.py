@@ -20,7 +20,8 @@ class Row:
     num_real_images: int
     num_synthetic_images: int
     arm: Arm = "plain"
-    """`duplicated`, `pasted`: the S further images are made of real ones, not synthetic ones."""
+    """`duplicated`, `pasted`: the S further images are made of real ones, not synthetic ones; `synthetic-first`: the
+    training begins with them alone and ends with the real ones alone."""
     synthetic_set: str = ""
     """Name of the synthetic dataset; empty where none is used."""
     key: str = field(default="", compare=False)
@@ -30,6 +31,11 @@ class Row:
     def is_augmented(self) -> bool:
         """Whether training images are flipped, turned and relit at random."""
         return self.arm.endswith("augmented")
+
+    @property
+    def is_synthetic_first(self) -> bool:
+        """Whether synthetic and real images are taken one after the other instead of mixed."""
+        return self.arm.startswith("synthetic-first")
 
     @property
     def further(self) -> Literal["synthetic", "duplicated", "pasted"]:
@@ -83,9 +89,12 @@ def _rows_of(
     trained_on: Mapping[str, int],
     key: str,
 ) -> list[Row]:
-    further = Row(real, 0, arm).further
+    alone = Row(real, 0, arm, key=f"{key}_{arm}")
+    further, in_turn = alone.further, alone.is_synthetic_first
     if asked == 0:
-        return [Row(real, 0, arm, key=f"{key}_{arm}")] if real > 0 and further == "synthetic" else []
+        return [alone] if real > 0 and further == "synthetic" and not in_turn else []
+    if in_turn and real == 0:
+        return []
     if further != "synthetic":
         if real == 0:
             return []

@@ -24,7 +24,9 @@ from isdm.report.tables import (
     baseline_of,
     cell_table,
     gains,
+    kind_of_added,
     points,
+    treatment_of,
 )
 
 DODGE_INCHES = 0.07
@@ -92,11 +94,11 @@ def _series_of(foreground: pl.DataFrame) -> list[_Series]:
     named = len(set(keys["synthetic_set"].drop_nulls().to_list()) - {""}) > 1
     series = []
     for real, arm, name in keys.unique(maintain_order=True).sort("num_real_images", descending=True).iter_rows():
-        added = arm.partition("+")[0] if not name and arm.startswith(("duplicated", "pasted")) else "synthetic"
-        kept = {all_real: "real + ", 0: ""}.get(real, f"{real} real + ")
-        label = f"{kept}{added}" if real else f"{added} only"
-        treatment = arm.removeprefix(added).removeprefix("+")
-        if treatment not in ("plain", ""):
+        added, treatment = kind_of_added(arm, name), treatment_of(arm)
+        kept = "real" if real == all_real else f"{real} real"
+        in_turn = arm.startswith("synthetic-first")
+        label = f"{added} only" if not real else f"{added}, then {kept}" if in_turn else f"{kept} + {added}"
+        if treatment:
             label += f", {treatment}"
         series.append(_Series(real, arm, name or "", f"{label} [{name}]" if named and name else label))
     return series

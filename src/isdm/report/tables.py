@@ -6,11 +6,13 @@ tidy table, one line per configuration, architecture and measure: figures and ta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from isdm.config import Arm
 from isdm.text import printable
 
 FOREGROUND = "mean_foreground_iou"
@@ -32,7 +34,7 @@ RESULT_COLUMNS = (*CELL_COLUMNS, *_VALUES)
 _CLASS_COLUMNS = ("class_id", "class_name", "is_foreground")
 
 _ARCHITECTURE_NAMES = {"unetplusplus": "U-Net++", "fpn": "FPN", "deeplabv3plus": "DeepLabv3+"}
-_ARMS = ("plain", "augmented", "duplicated", "duplicated+augmented", "pasted", "pasted+augmented")
+_ARMS = get_args(Arm)
 
 
 def architecture_name(architecture: str) -> str:
@@ -47,23 +49,32 @@ def architectures_of(table: pl.DataFrame) -> list[str]:
     return sorted(found, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
+def kind_of_added(arm: str, synthetic_set: str | None) -> str:
+    """What a row's added images are: `synthetic`, or real ones `duplicated` or `pasted`, which no model painted."""
+    kind = arm.partition("+")[0]
+    return kind if kind in ("duplicated", "pasted") and not synthetic_set else "synthetic"
+
+
+def treatment_of(arm: str) -> str:
+    """What is done with all images of a row: `augmented` or nothing."""
+    return "augmented" if arm.endswith("augmented") else ""
+
+
 def row_label(
     num_real: int, num_synthetic: int, arm: str, synthetic_set: str, *, all_real: int, name_sets: bool
 ) -> str:
-    """Words for one configuration, such as "real + 400 synthetic" or "100 real + 400 synthetic"."""
+    """Words for one configuration: "real + 400 synthetic", "400 synthetic, then 100 real, augmented"."""
     real = "real" if num_real == all_real else f"{num_real} real"
-    # Copies and pastes of real images are counted as added images, but no model painted them.
-    kind, _, treatment = arm.partition("+")
-    added_by_arm = num_synthetic > 0 and not synthetic_set and kind in ("duplicated", "pasted")
-    treatment = treatment if added_by_arm else arm
-    added = f"{num_synthetic} {kind if added_by_arm else 'synthetic'}"
+    kind, treatment = kind_of_added(arm, synthetic_set), treatment_of(arm)
     if num_synthetic == 0:
         label = f"{real} only"
     elif num_real == 0:
-        label = f"{kind if added_by_arm else 'synthetic'} only ({num_synthetic})"
+        label = f"{kind} only ({num_synthetic})"
+    elif arm.startswith("synthetic-first"):
+        label = f"{num_synthetic} {kind}, then {real}"
     else:
-        label = f"{real} + {added}"
-    if treatment not in ("plain", ""):
+        label = f"{real} + {num_synthetic} {kind}"
+    if treatment:
         label += f", {treatment}"
     return f"{label} [{synthetic_set}]" if name_sets and synthetic_set else label
 
@@ -220,7 +231,7 @@ def scores_of(summary: pl.DataFrame, architecture: str) -> list[Score]:
             num_real=line["num_real_images"],
             num_synthetic=line["num_synthetic_images"],
             painted=line["num_synthetic_images"] > 0
-            and (bool(line["synthetic_set"]) or not line["arm"].startswith(("duplicated", "pasted"))),
+            and kind_of_added(line["arm"], line["synthetic_set"]) == "synthetic",
             repeats=line["num_repeats"],
             mean=line["mean"],
             spread=line["spread"],

@@ -94,6 +94,7 @@ def train_segmenter(
     seed: int,
     augment: bool = False,
     first_foreground: int = 1,
+    pretraining: LabelledImages | MixedImages | None = None,
     keep: str = "best",
     on_step: Callable[[], None] = lambda: None,
 ) -> TrainedSegmenter:
@@ -110,6 +111,8 @@ def train_segmenter(
         seed: of the initial weights, the order and the augmentation.
         augment: flip, turn, scale, shift and relight the training images at random.
         first_foreground: the first class that counts in the validation IoU.
+        pretraining: pairs for the first steps, instead of those of `training`: a share of the steps as large as these
+            pairs' share of all.
         keep: `best` on the validation images, or the `last` checkpoint.
         on_step: called after every step.
 
@@ -123,14 +126,14 @@ def train_segmenter(
     network = network.to(device).ordered(select_memory_format(device, dtype))
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     loss_of = segmentation_loss(config)
-    order = _Order(len(training), seed)
     averages = list(network.buffers())
     averages_before = [buffer.clone() for buffer in averages]
     checks = {round((i + 1) * num_steps / num_validations) for i in range(num_validations)} | {num_steps}
     best_iou, best_weights, skipped = -1.0, None, 0
-    for step in range(1, num_steps + 1):
+    curriculum = _curriculum(pretraining, training, num_steps, config.batch_size, seed)
+    for step, (pairs, indices) in enumerate(curriculum, start=1):
         network.train()
-        images, masks = _batch(training, order.take(config.batch_size), device)
+        images, masks = _batch(pairs, indices, device)
         if augment:
             images, masks = _augmented(images, masks, seed, step)
         _add_gradients(network, loss_of, images, masks, dtype, config.batch_size)
@@ -147,7 +150,7 @@ def train_segmenter(
         on_step()
         if step in checks:
             if config.batch_norm == "precise":
-                _measure_batch_norm(network, training, seed, device, dtype, config.batch_size)
+                _measure_batch_norm(network, pairs, seed, device, dtype, config.batch_size)
                 torch._foreach_copy_(averages_before, averages)
             iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype), first_foreground)
             if keep == "last" or best_weights is None or iou > best_iou:
@@ -246,6 +249,23 @@ class _Order:
             self._queue = np.concatenate([self._queue, self._rng.permutation(self._num_images)])
         taken, self._queue = self._queue[:count], self._queue[count:]
         return taken
+
+
+def _curriculum(
+    pretraining: LabelledImages | MixedImages | None,
+    training: LabelledImages | MixedImages,
+    num_steps: int,
+    batch_size: int,
+    seed: int,
+) -> Iterator[tuple[LabelledImages | MixedImages, Indices]]:
+    """Of each step the pairs that it learns from and which of them make its batch."""
+    share = 0.0 if pretraining is None else len(pretraining) / (len(pretraining) + len(training))
+    first_steps = round(share * num_steps)
+    for pairs, steps in ((pretraining, first_steps), (training, num_steps - first_steps)):
+        if pairs is not None:
+            order = _Order(len(pairs), seed)
+            for _ in range(steps):
+                yield pairs, order.take(batch_size)
 
 
 def _batch(pairs: LabelledImages | MixedImages, indices: Indices, device: torch.device) -> tuple[Tensor, Tensor]:
