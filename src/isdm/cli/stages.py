@@ -245,7 +245,10 @@ def evaluate(
     learning_curve: Annotated[str | None, typer.Option(help="50,100: fewer real images, alone.")] = None,
     synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,700,1000")] = None,
     arms: Annotated[
-        str | None, typer.Option(help="plain,augmented,duplicated,pasted; the last two also as duplicated+augmented")
+        str | None,
+        typer.Option(
+            help="plain,augmented,synthetic-first,duplicated,pasted; the last three also as duplicated+augmented"
+        ),
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Trainings of each cell (3).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images (50).")] = None,
