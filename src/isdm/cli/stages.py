@@ -41,7 +41,9 @@ Steps = Annotated[int | None, typer.Option(help="Stop after this many optimiser 
 Epochs = Annotated[int | None, typer.Option(help="Stop after this many passes over the training images.")]
 MaxTime = Annotated[str | None, typer.Option(help="Stop after this time: 90s, 45m, 2h.")]
 DropRate = Annotated[float | None, typer.Option(help="Probability that a sample's whole mask is dropped.")]
-Encoder = Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="Any encoder of smp (segmentation models for PyTorch), such as resnet34.")
+]
 EncoderWeights = Annotated[str | None, typer.Option(help="imagenet, none, or a file of weights.")]
 Extractor = Annotated[str | None, typer.Option(help="auto, efficientnet-lite0, inception, timm:NAME or segmenter.")]
 Jobs = Annotated[int, typer.Option(help="Cells trained at the same time on this machine.")]
@@ -240,14 +242,16 @@ def evaluate(
     synthetic: Annotated[
         list[str] | None, typer.Option(help="[NAME=]SYNTH, a synthetic dataset; repeatable.")
     ] = None,
-    architectures: Annotated[str | None, typer.Option(help="unetplusplus,fpn,deeplabv3plus")] = None,
+    architectures: Annotated[
+        str | None, typer.Option(help="unetplusplus,fpn (with deeplabv3plus unless given).")
+    ] = None,
     real_counts: Annotated[str | None, typer.Option(help="0,all")] = None,
     learning_curve: Annotated[str | None, typer.Option(help="50,100: fewer real images, alone.")] = None,
-    synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal,700,1000")] = None,
+    synthetic_counts: Annotated[str | None, typer.Option(help="0,100,400,equal (and 700,1000 unless given).")] = None,
     arms: Annotated[
         str | None,
         typer.Option(
-            help="plain,augmented,synthetic-first,duplicated,pasted; the last three also as duplicated+augmented"
+            help="plain,augmented; also synthetic-first, duplicated and pasted, these three with +augmented or not."
         ),
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Trainings of each cell (3).")] = None,
