@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,60 @@ def test_the_same_file_in_two_splits_is_called_the_same(scenes: Path, put: Put) 
     assert any("the source's own splits part 5 pairs of pictures" in note for note in dataset.info.source["notes"])
     with pytest.raises(DataError, match=r"train/train_001\.png shows the same picture as test/test_001\.png"):
         check_dataset(dataset)
+
+
+@pytest.mark.parametrize("options", [{"splits": "new"}, {"folds": 3}])
+def test_new_splits_do_not_part_what_the_source_parted(scenes: Path, options: dict[str, Any]) -> None:
+    source = scenes.parent / "own"
+    for number in range(36):
+        for kind in ("images", "masks"):
+            place = source / ("test" if number % 3 else "train") / kind / f"{number:02d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes((scenes / kind / f"{100 * (number % 3) + number // 3:03d}.png").read_bytes())
+    dataset = imported(source, **options)
+    assert check_dataset(dataset) == 36
+    assert any("36 groups became 12" in note for note in dataset.info.source["notes"])
+    assert not any("the source's own splits" in note for note in dataset.info.source["notes"])
+
+
+def test_pairs_that_no_split_names_are_trained_on(fruit_source: Path, put: Put, noise: Noise) -> None:
+    for number in range(12):
+        place = "train/" if number < 6 else "test/" if number < 10 else ""
+        put(f"own/images/{place}{number}.png", noise(number))
+        put(f"own/masks/{place}{number}.png", np.eye(8) * 255)
+    dataset = imported(fruit_source.parent / "own", validation=0)
+    assert {pair.stem for pair in dataset.pairs("test")} == {"6", "7", "8", "9"}
+    assert len(dataset.pairs("train")) == 8
+    note = "the source's own splits do not name 2 of the pairs, such as 10; they count as training pairs"
+    assert any(note in told for told in dataset.info.source["notes"])
+
+
+def test_a_defect_free_picture_that_is_held_out_is_not_trained_on(fruit_source: Path, scenes: Path) -> None:
+    """Where the source has splits, too, and though another picture of the scene is trained on."""
+    source, clean = scenes.parent / "own", scenes.parent / "clean"
+    clean.mkdir()
+    for scene in range(12):
+        for kind in ("images", "masks"):
+            place = source / ("test" if scene < 4 else "train") / kind / f"{scene:03d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes((scenes / kind / f"{scene:03d}.png").read_bytes())
+        (clean / f"clean{scene}.png").write_bytes((scenes / f"images/{100 + scene}.png").read_bytes())
+    dataset = imported(source, defect_free=clean, validation=0)
+    assert check_dataset(dataset) == 12 + 8
+    trained = {pair.stem: pair.group for pair in dataset.pairs("train")}
+    assert {stem for stem in trained if stem.startswith("clean")} == {f"clean{scene}" for scene in range(4, 12)}
+    assert trained["clean5"] == trained["005"]
+
+
+def test_a_split_that_gets_nothing_is_said(fruit_source: Path) -> None:
+    dataset = imported(fruit_source, group_by=r"^fruit[01]|^fruit")
+    note = "Splits: nothing is left for validation and test: the pictures are of 1 group(s), which stay whole"
+    assert note not in dataset.info.source["notes"]
+    single = import_dataset(
+        build(DataConfig, {"source": fruit_source, "group_by": "^fruit"}), fruit_source.parent / "single"
+    )
+    assert note in single.info.source["notes"]
+    assert len(single.pairs("train")) == 15
 
 
 def test_groups_come_from_a_table(fruit_source: Path) -> None:

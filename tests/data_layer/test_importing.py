@@ -214,3 +214,41 @@ def test_metadata_has_one_line_a_pair_with_group_and_source(fruit_source: Path) 
             "group": stem[:6],
             "source": "real",
         }
+
+
+@pytest.mark.parametrize("names_groups", [False, True])
+def test_an_isdm_folder_with_equal_names_in_its_splits(
+    fruit_source: Path, noise: Noise, put: Put, names_groups: bool
+) -> None:
+    """Pictures of one name in two splits are two pictures, whatever splits are made of them."""
+    source = fruit_source.parent / "hand"
+    classes = [{"id": 0, "name": "background", "colour": [0, 0, 0]}, {"id": 1, "name": "crack", "colour": [9, 9, 9]}]
+    source.mkdir()
+    (source / "dataset.json").write_text(
+        json.dumps(
+            {
+                "name": "hand",
+                "classes": classes,
+                "channels": 3,
+                "bit_depth": 8,
+                "ignore_index": 255,
+                "format_version": 1,
+            }
+        )
+    )
+    for split, count in (("train", 12), ("validation", 4), ("test", 4)):
+        lines = []
+        for number in range(count):
+            name = f"{number:04d}.png"
+            put(f"hand/{split}/images/{name}", noise(number + 100 * count + len(split)))
+            put(f"hand/{split}/masks/{name}", np.eye(8, dtype=np.uint8))
+            line = {"image_file_name": f"images/{name}", "mask_file_name": f"masks/{name}"}
+            lines.append(json.dumps(line | ({"group": f"{split}{number}"} if names_groups else {})))
+        (source / split / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    assert check_dataset(SegmentationDataset(source)) == 20
+    for options in ({}, {"splits": "new"}, {"folds": 4}):
+        config = build(DataConfig, {"source": source, "near_duplicates": False} | options)
+        dataset = import_dataset(config, fruit_source.parent / f"out{len(str(options))}")
+        pictures = {image.tobytes() for image, _ in loaded(dataset).values()}
+        assert len(pictures) == sum(len(dataset.pairs(split)) for split in dataset.splits) == 20
+        assert check_dataset(dataset) == 20

@@ -107,6 +107,16 @@ def test_a_class_of_enough_groups_is_in_every_split(seed: int, views: int) -> No
             assert abs(found - share * total) <= 1, (split, found, total)
 
 
+@pytest.mark.parametrize("num_groups", [3, 4, 5])
+@pytest.mark.parametrize("seed", range(10))
+def test_no_split_stays_empty_where_there_are_as_many_groups(num_groups: int, seed: int) -> None:
+    groups = [f"g{index // 3}" for index in range(3 * num_groups)]
+    sizes = split_sizes(len(groups), 0.2, 0.2)
+    chosen = grouped_split(groups, np.ones((len(groups), 2), np.int64), sizes, seed)
+    assert set(chosen) == set(SPLITS)
+    assert all(len(set(chosen[start : start + 3])) == 1 for start in range(0, len(groups), 3))
+
+
 def test_a_split_of_size_zero_stays_empty() -> None:
     groups = [f"g{number}" for number in range(20)]
     presence = np.eye(20, 4).astype(bool)

@@ -176,6 +176,8 @@ class Pair:
     metadata: Mapping[str, Any]
     instances: Path | None = None
     """The instance map's file; all pairs of a dataset have one, or none."""
+    split: str = ""
+    """The split's name; without it, pictures of one name in two splits would be one thing."""
 
     @property
     def stem(self) -> str:
@@ -184,8 +186,13 @@ class Pair:
 
     @property
     def group(self) -> str:
-        """What a split must not part, such as one fruit seen from many sides."""
-        return str(self.metadata.get("group") or self.image.stem)
+        """What a split must not part, such as one fruit seen from many sides; the picture alone unless named."""
+        return self.named_group or f"{self.split}/{self.stem}".removeprefix("/")
+
+    @property
+    def named_group(self) -> str | None:
+        """The group that `metadata.jsonl` names."""
+        return str(self.metadata["group"]) if self.metadata.get("group") else None
 
 
 class SegmentationDataset:
@@ -281,7 +288,7 @@ class SegmentationDataset:
             (
                 pair.image.name,
                 *(sha256_of_file(file) for file in (pair.image, pair.mask, pair.instances) if file is not None),
-                pair.group,
+                pair.named_group or pair.stem,
             )
             for pair in self._pairs(split, lambda line: line.get("kept", True))
         ]
@@ -295,7 +302,7 @@ class SegmentationDataset:
 def _as_pair(folder: Path, line: dict[str, Any]) -> Pair:
     """The pair that a line of the `metadata.jsonl` in a split's folder names."""
     instances = folder / line["instance_file_name"] if "instance_file_name" in line else None
-    return Pair(folder / line["image_file_name"], folder / line["mask_file_name"], line, instances)
+    return Pair(folder / line["image_file_name"], folder / line["mask_file_name"], line, instances, folder.name)
 
 
 def _sound_lines(folder: Path, is_kept: Callable[[Mapping[str, Any]], bool]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isdm.config import DataConfig
 from isdm.data.dataset import SPLITS
@@ -69,13 +70,17 @@ def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
 
 
 def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[Sequence[SourcePair], list[str]]:
-    """Join the groups of pairs that show the same thing; where the source has splits, only within each of them.
+    """Join the groups of pairs that show the same thing; where pairs have splits, only within each of them.
+
+    What is for training alone has none, and joins what is held out before what is trained on: it can be left out.
 
     Returns:
         The pairs with their groups, and sentences that say what was joined.
     """
     own = [pair.group or f"{pair.split or ''}/{pair.stem}" for pair in pairs]
     splits = np.array([SPLITS.index(pair.split) if pair.split else -1 for pair in pairs], np.int8)
+    if (splits >= 0).any():
+        _follow(splits, matches, np.array([pair.train_only for pair in pairs], bool))
     is_within = splits[matches.firsts] == splits[matches.seconds]
     across = matches[~is_within]
     joined = joined_groups(own, matches[is_within])
@@ -97,3 +102,12 @@ def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[Se
         )
     named = (replace(pair, group=first_of[group]) for pair, group in zip(pairs, joined, strict=True))
     return pairs_on_disk(named), notes
+
+
+def _follow(splits: NDArray[np.int8], matches: Matches, is_extra: NDArray[np.bool_]) -> None:
+    """Give each extra the split, in place, of what is held out and looks the same; without such, that of training."""
+    held_out = splits > SPLITS.index("train")
+    for one, other in ((matches.firsts, matches.seconds), (matches.seconds, matches.firsts)):
+        leaking = is_extra[one] & held_out[other]
+        splits[one[leaking]] = splits[other[leaking]]
+    splits[is_extra & (splits < 0)] = SPLITS.index("train")

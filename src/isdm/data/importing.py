@@ -26,7 +26,13 @@ from isdm.data.matches import Matches
 from isdm.data.near_duplicates import find_same
 from isdm.data.outcomes import Outputs
 from isdm.data.pairs_on_disk import pairs_on_disk
-from isdm.data.placing import splits_of, with_fewer_to_train_on, without_leaking_extras
+from isdm.data.placing import (
+    empty_splits,
+    splits_of,
+    with_fewer_to_train_on,
+    with_source_splits,
+    without_leaking_extras,
+)
 from isdm.data.preparing import Preparation, declared_info, finds_groups, image_rule, pooled, prepare_all
 from isdm.data.recipes import find_recipe, with_recipe
 from isdm.data.splits import split_sizes
@@ -76,7 +82,8 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         if record is not None and record.finished:
             say(f"{out} is already imported.")
             return SegmentationDataset(out)
-        source = with_told_groups(source, chosen)
+        pairs, unnamed = with_source_splits(source.pairs, chosen)
+        source = with_told_groups(replace(source, pairs=pairs, notes=[*source.notes, *unnamed]), chosen)
         classes = chosen_classes(source, chosen)
         split_sizes(len(source.pairs), chosen.test, chosen.validation)  # wrong sizes are told now, not after the work
         if chosen.train is not None and chosen.train > len(source.pairs):
@@ -185,6 +192,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     rows, leaking = without_leaking_extras(pairs_of(outputs), chosen)
     outputs, chosen = outputs.take(rows), [chosen[row] for row in rows]
     notes += [f"Pairs: {note}" for note in (*left, *fewer, *leaking)]
+    notes += [f"Splits: {note}" for note in empty_splits(pairs_of(outputs), chosen, config)]
     if problems:
         write_text(work / LEFT_OUT_FILE, "".join(f"{problem}\n" for problem in problems))
         notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}")

@@ -1,6 +1,7 @@
 """Which split each pair of an import goes to: the source's own, a fold's, or a new one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from isdm.config import DataConfig
 from isdm.data.dataset import Split
 from isdm.data.layouts.source import SourcePair
+from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.splits import folded_split, grouped_parts, grouped_split, split_sizes, taken_from_train
 from isdm.errors import ConfigError, DataError
 from isdm.on_disk import LazySequence
@@ -16,10 +18,34 @@ Pixels = NDArray[np.int64]
 Rows = NDArray[np.int64]
 
 
+def with_source_splits(pairs: Sequence[SourcePair], config: DataConfig) -> tuple[Sequence[SourcePair], list[str]]:
+    """Pairs with the source's own splits where these are kept, else with none.
+
+    They are kept where the options do not ask for new ones and the source has pairs to train on and others to test or
+    validate with. What no split names is then a training pair.
+
+    Returns:
+        The pairs, and sentences that say what was decided for some of them.
+    """
+    given = {pair.split for pair in pairs if not pair.train_only}
+    keeps = config.splits == "source" and config.folds is None and "train" in given and given & {"test", "validation"}
+    if not keeps:
+        return (pairs_on_disk(replace(pair, split=None) for pair in pairs) if given != {None} else pairs), []
+    nowhere = [pair.stem for pair in pairs if pair.split is None and not pair.train_only]
+    if not nowhere:
+        return pairs, []
+    named = (replace(pair, split=pair.split or (None if pair.train_only else "train")) for pair in pairs)
+    return pairs_on_disk(named), [
+        f"the source's own splits do not name {len(nowhere)} of the pairs, such as {nowhere[0]}; they count as "
+        "training pairs"
+    ]
+
+
 def splits_of(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> tuple[list[Split], str]:
     """The split of each pair (N,), for the pixels (N, K) of each class, and by what it was split.
 
-    Pairs that are for training alone have no part in the choice.
+    Pairs that have a split keep it, see `with_source_splits`; those that are for training alone have no part in the
+    choice.
     """
     own = [index for index, pair in enumerate(pairs) if not pair.train_only]
     if not own:
@@ -34,10 +60,10 @@ def splits_of(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -
 def _of_own(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> tuple[list[Split], str]:
     by_image = config.split_by == "image"
     groups = [f"{pair.split}/{pair.stem}" if by_image else _group(pair) for pair in pairs]
-    given = [pair.split for pair in pairs]
-    keeps = config.splits == "source" and config.folds is None and all(given)
-    if keeps and "train" in given and ("test" in given or "validation" in given):
-        chosen: list[Split] = [split or "train" for split in given]
+    given: list[Split] = [pair.split for pair in pairs if pair.split is not None]
+    assert len(given) in (0, len(pairs)), "either all pairs have a split or none"
+    if given:
+        chosen = given
         if "test" not in given:
             chosen = taken_from_train(groups, pixels, chosen, "test", config.test, config.seed)
         if "validation" not in given:
@@ -48,6 +74,18 @@ def _of_own(pairs: Sequence[SourcePair], pixels: Pixels, config: DataConfig) -> 
         return folded_split(groups, pixels, config.folds, config.fold, config.validation, config.seed), "fold"
     sizes = split_sizes(len(groups), config.test, config.validation)
     return grouped_split(groups, pixels, sizes, config.seed), config.split_by
+
+
+def empty_splits(pairs: Sequence[SourcePair], splits: Sequence[Split], config: DataConfig) -> list[str]:
+    """A sentence for each split that the options ask for and that got no pair, as whole groups are too few."""
+    sizes = split_sizes(len(splits), 0 if config.folds is not None else config.test, config.validation)
+    missing = [split for split, size in sizes.items() if size > 0 and split not in splits]
+    if not missing:
+        return []
+    num_groups = len({_group(pair) for pair in pairs})
+    return [
+        f"nothing is left for {' and '.join(missing)}: the pictures are of {num_groups} group(s), which stay whole"
+    ]
 
 
 def _refuse_parted_groups(pairs: Sequence[SourcePair], splits: Sequence[Split]) -> None:

@@ -103,7 +103,17 @@ def grouped_parts(groups: Sequence[str], pixels: NDArray[np.int64], sizes: Seque
     for _ in range(ATTEMPTS if few else 0):
         other = _assigned(counts, counts * rng.lognormal(0, 0.5, (len(names), 1)), share, tie)
         best = min(best, other, key=lambda assigned: _unevenness(assigned, amounts, share, counts.shape[1]))
+    _fill_empty(best, counts[:, -1], np.array(sizes))
     return [int(best[group]) for group in membership]
+
+
+def _fill_empty(assigned: NDArray[np.int64], images: NDArray[np.float64], sizes: NDArray[np.int64]) -> None:
+    """Give a part that should have images and has none, in place, the smallest group of the part with most groups."""
+    for empty in np.flatnonzero((sizes > 0) & (np.bincount(assigned, minlength=len(sizes)) == 0)):
+        fullest = int(np.bincount(assigned, minlength=len(sizes)).argmax())
+        members = np.flatnonzero(assigned == fullest)
+        if len(members) > 1:
+            assigned[members[images[members].argmin()]] = empty
 
 
 def _assigned(

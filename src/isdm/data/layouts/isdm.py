@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from isdm.config import DataConfig
-from isdm.data.dataset import DATASET_FILE, SegmentationDataset
+from isdm.data.dataset import DATASET_FILE, SegmentationDataset, Split
 from isdm.data.image_files import read_mask
 from isdm.data.layouts.source import Source, SourcePair, of_file
+from isdm.on_disk import repeated
 
 
 def recognises(source: Path) -> bool:
@@ -17,8 +18,19 @@ def read(source: Path, config: DataConfig) -> Source:
     """Read the folder's classes and pairs."""
     dataset = SegmentationDataset(source)
     read = of_file(read_mask)
+    several = repeated(lambda: (pair.stem for split in dataset.splits for pair in dataset.pairs(split)))
+
+    def own_name(split: Split, name: str) -> str:
+        """A name that two splits have is two pictures."""
+        return f"{split}_{name}" if name in several else name
+
     pairs = [
-        SourcePair.of(pair.image, pair.mask, pair.stem, read, group=pair.group, split=split, instances=pair.instances)
+        SourcePair.of(
+            *(pair.image, pair.mask, own_name(split, pair.stem), read),
+            group=pair.named_group or own_name(split, pair.stem),
+            split=split,
+            instances=pair.instances,
+        )
         for split in dataset.splits
         for pair in dataset.pairs(split)
     ]
