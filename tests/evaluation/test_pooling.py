@@ -12,7 +12,7 @@ from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.errors import DataError
-from isdm.evaluation.pooling import pool_studies
+from isdm.evaluation.pooling import _pooled_results, pool_studies
 from isdm.evaluation.study import evaluate
 from isdm.report import report
 from quick_networks import QUICK
@@ -76,3 +76,17 @@ def test_what_cannot_be_pooled(folds: list[Path], tmp_path: Path) -> None:
     (tmp_path / "half" / "results.parquet").unlink()
     with pytest.raises(DataError, match="not finished"):
         pool_studies([folds[0], tmp_path / "half"], tmp_path / "pooled", "half")
+
+
+def test_means_of_images_are_weighted_by_the_images_behind_them() -> None:
+    """Two images of 1.0 and fifty of 0.2, in folds of a hundred each."""
+    line = {"key": "k", "architecture": "fpn", "repeat": 0, "class_id": 1, "arm": "plain", "synthetic_set": ""}
+    line |= {"class_name": "crack", "is_foreground": True, "num_real_images": 9, "num_synthetic_images": 0}
+    line |= {"tp": 5, "fp": 1, "fn": 2, "num_steps": 9, "train_seconds": 1.0, "validation_iou": 0.5}
+    means = ((1.0, 2), (0.2, 50))
+    parts = [pl.DataFrame([line | {"mean_image_iou": mean, "num_defined_images": num}]) for mean, num in means]
+    (pooled,) = _pooled_results(parts, [100, 100]).iter_rows(named=True)
+    assert pooled["mean_image_iou"] == pytest.approx((2 * 1.0 + 50 * 0.2) / 52)
+    assert pooled["iou"] == pytest.approx(10 / 16)
+    unseen = [part.with_columns(pl.lit(0).alias("tp"), pl.lit(0).alias("fn")) for part in parts]
+    assert _pooled_results(unseen, [100, 100])["iou"].to_list() == [None]

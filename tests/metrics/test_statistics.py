@@ -5,7 +5,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from isdm.metrics.statistics import Chance, chance_of, difference, estimate, holm, pseudo_values
+from isdm.metrics.statistics import (
+    Chance,
+    chance_of,
+    difference,
+    estimate,
+    group_freedom,
+    holm,
+    pseudo_values,
+)
 
 Floats = NDArray[np.float64]
 
@@ -57,11 +65,74 @@ def test_too_little_to_judge() -> None:
 
 
 def test_the_p_value_belongs_to_the_interval() -> None:
-    chance = Chance(0.01, 0.02, 20, 3)
+    chance = Chance(0.01, 0.02, 20, 3, 19)
     for value in (0.05, 0.2, 0.7, -0.7):
         p_value = chance.p_value(value)
         assert chance.half_width(p_value) == pytest.approx(abs(value), rel=1e-6)
     assert chance.p_value(0.7) < chance.p_value(0.2) < chance.p_value(0.05)
+
+
+def rare_class(rng: np.random.Generator, num_groups: int, false_pixels: bool) -> tuple[Floats, Floats, Floats]:
+    """Two equal rows, five repeats and 20 groups: a common class and one that few groups show; how much of each."""
+    shape = (20, 2)
+    held = np.exp(rng.normal(4, 0.8, shape))
+    held[num_groups:, 1] = 0
+    difficulty = rng.normal(0, 0.6, shape)
+    sides = []
+    for _ in range(2):
+        luck = rng.normal(0, 0.1, (5, 1, 2)) + rng.normal(0, 0.4, (5, *shape))
+        found = 1 / (1 + np.exp(-(0.4 + difficulty + luck)))
+        alarms = held * (1 - found) * 0.8 + false_pixels * np.exp(rng.normal(1, 1, found.shape))
+        sides.append(np.stack([held * found, held + alarms], axis=-1))
+    return sides[0], sides[1], held
+
+
+@pytest.mark.parametrize("false_pixels", [False, True])
+@pytest.mark.parametrize("classes", [[1], [0, 1]])
+@pytest.mark.parametrize("num_groups", [1, 2, 3])
+def test_a_class_of_few_groups_makes_no_gains(num_groups: int, classes: list[int], false_pixels: bool) -> None:
+    """1,000 studies without an effect; with the freedom of all 20 groups, more of them showed gains."""
+    rng = np.random.default_rng(5)
+    lower = []
+    for _ in range(1000 if num_groups > 1 else 5):
+        one, other, held = rare_class(rng, num_groups, false_pixels)
+        lower.append(difference(one[:, :, classes], other[:, :, classes], held[:, classes]).lower)
+    if num_groups == 1:
+        assert np.isnan(lower).all()
+    else:
+        assert np.mean(np.array(lower) > 0) <= 0.05
+
+
+def test_freedom_is_that_of_the_groups_that_show_something() -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(0, 1, (2, 3, 12))
+    held = np.ones((12, 2))
+    assert group_freedom(values, held) == pytest.approx(11)
+    held[4:, 0] = 0
+    assert group_freedom(values[:1], held[:, :1]) == pytest.approx(3)
+    mixed = group_freedom(values, held)
+    variances = values.mean(axis=1).var(axis=1, ddof=1)
+    assert mixed == pytest.approx(min(variances.sum() ** 2 / (variances[0] ** 2 / 3 + variances[1] ** 2 / 11), 11))
+    held[4:, 0] = 1e-4  # a few pixels elsewhere are no group that shows the class
+    assert group_freedom(values, held) == pytest.approx(mixed)
+    held[1:, 0] = 0
+    assert np.isnan(group_freedom(values, held))
+
+
+def test_nothing_that_varies_says_nothing_of_what_could_be_found() -> None:
+    nothing = np.tile([0.0, 9.0], (3, 20, 1, 1))
+    found = difference(nothing, nothing)
+    assert (found.value, found.p_value) == (0, 1)
+    assert np.isnan(found.smallest_effect)
+
+
+def test_a_corrected_test_needs_a_larger_effect() -> None:
+    values = np.random.default_rng(8).normal(0, 1, (5, 30))
+    alone, corrected = estimate(values), estimate(values, level=0.05 / 3)
+    assert (alone.lower, alone.p_value) == (corrected.lower, corrected.p_value)
+    chance = chance_of(values)
+    assert corrected.smallest_effect == pytest.approx(chance.half_width(0.05 / 3) + chance.half_width(0.4))
+    assert corrected.smallest_effect > alone.smallest_effect
 
 
 def test_holm_by_hand() -> None:

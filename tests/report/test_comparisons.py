@@ -144,6 +144,58 @@ def test_a_loss_is_a_loss() -> None:
     assert "No configuration has a higher mean than real only" in text
 
 
+def test_a_class_that_no_test_image_shows_is_in_no_mean() -> None:
+    """A false pixel of it would be an IoU of 0, in the rows that have one alone."""
+    study = Study().add("real", 0.5, 0.6).add("mixed", 0.5, 0.6)
+    for line in study.counts:
+        if line["place"] == 2:
+            line |= {"hits": 0, "total": int(line["row"] == "real" and line["group"] == "g3")}
+        line["held"] = 0 if line["place"] == 2 else line["total"]
+    study.counts = [line for line in study.counts if line["total"]]
+    for result in study.results:
+        result["iou"] = None if result["class_id"] == 2 else result["iou"]  # as the study writes it
+    table = study.read()[1]
+    assert "dent" not in table["detail"].to_list()
+    line = line_of(table, "mixed")
+    assert line["gain"] == pytest.approx(line_of(table, "mixed", CLASS, "scratch")["gain"])
+    assert abs(line["gain"]) < 0.02
+    assert "cannot be told from chance" in headline(table)
+
+
+def test_a_class_that_one_group_alone_shows_leaves_all_open() -> None:
+    study = Study(noise=0.001).add("real", 0.5, 0.6).add("mixed", 0.55, 0.65)
+    study.counts = [line for line in study.counts if line["place"] < 2 or line["group"] == "g3"]
+    summary, table = study.read()
+    line = line_of(table, "mixed")
+    assert (line["p_value"], line["lower"], line["smallest_gain"]) == (None, None, None)
+    assert line["gain"] == pytest.approx(0.05, abs=0.01)
+    (text,) = verdicts(summary, table)
+    assert "as a class is seen in one test group alone, nothing tells this from chance." in text
+    assert "Too few test groups show what is measured to give an interval." in basis(table, None, 1)
+    assert line_of(table, "mixed", CLASS, "scratch")["lower"] > 0.04
+
+
+def test_what_would_have_been_found_pays_for_the_number_of_tests() -> None:
+    def smallest(architectures: tuple[str, ...], primary: str | None = None) -> float:
+        study = Study(noise=0.1)
+        for architecture in architectures:
+            for row in ("real", "mixed", "pasted"):
+                study.add(row, 0.5, 0.5, architecture=architecture)
+        table = study.read(primary)[1].filter(pl.col("architecture") == "fpn")
+        return float(line_of(table, "mixed")["smallest_gain"])
+
+    alone, corrected = smallest(("fpn",)), smallest(("fpn", "unetplusplus", "deeplabv3plus"))
+    assert 1.1 < corrected / alone < 1.4
+    assert smallest(("fpn", "unetplusplus", "deeplabv3plus"), primary="pasted") == pytest.approx(alone), "not tested"
+
+
+def test_where_nothing_is_found_nothing_is_promised() -> None:
+    summary, table = Study(noise=0).add("real", 0, 0).add("mixed", 0, 0).read()
+    (text,) = verdicts(summary, table)
+    assert "+0.0 points [+0.0, +0.0]" in text
+    assert "4 of 5" not in text
+
+
 def test_one_repeat_shows_nothing() -> None:
     summary, table = Study(repeats=1).add("real", 0.5, 0.6).add("mixed", 0.9, 0.9).read()
     assert "no gain can be shown or ruled out" in headline(table)

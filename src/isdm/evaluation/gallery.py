@@ -10,7 +10,7 @@ from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, palette_image
 from isdm.data.image_files import MaskArray, as_shown, write_png
 from isdm.evaluation.cells import Cell, StudyData, read_cell, read_predictions
 from isdm.files import write_json
-from isdm.metrics.segmentation import Counts, mean_foreground_iou
+from isdm.metrics.segmentation import Counts, mean_foreground_iou_of_image
 
 NUM_PAIRS = 8
 
@@ -64,7 +64,7 @@ def _predictions(folder: Path, study: Path, data: StudyData, cells: Sequence[Cel
         for index, (cell, masks, count) in enumerate(zip(shown, predicted, counts, strict=True)):
             name = f"test-{number}-prediction-{index}.png"
             write_png(folder / name, palette_image(masks[place], data.info))
-            iou = mean_foreground_iou(count[place : place + 1], data.info.first_foreground)
+            iou = mean_foreground_iou_of_image(count[place], data.info.first_foreground)
             predictions.append(
                 {
                     "architecture": cell.architecture,
@@ -109,7 +109,7 @@ def _chosen(counts: Sequence[Counts], data: StudyData, num_kept: int) -> list[tu
     places = np.arange(min(num_kept, len(data.test)))
     shows = np.array([((data.test.masks[k] > 0) & (data.test.masks[k] != IGNORE_INDEX)).any() for k in places], bool)
     first = data.info.first_foreground
-    ious = np.array([[mean_foreground_iou(count[k : k + 1], first) for k in places] for count in counts])
+    ious = np.array([[mean_foreground_iou_of_image(count[k], first) for k in places] for count in counts])
     order = [int(k) for k in places[shows][np.argsort(-np.nan_to_num(ious).mean(axis=0)[shows], kind="stable")]]
     middle = max(2, len(order) // 2)
     picked = dict.fromkeys(order[:2], "read best")

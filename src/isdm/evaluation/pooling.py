@@ -65,19 +65,20 @@ def _pooled_counts(counts: Sequence[pl.DataFrame], keys: Sequence[pl.DataFrame])
         table.join(key, on="row").with_columns(pl.col("key").alias("row")).drop("key")
         for table, key in zip(counts, keys, strict=True)
     ]
-    whole = pl.concat(parts)
+    whole = pl.concat(parts, how="diagonal")
     is_size = pl.col("measure") == OBJECT_RECALL
     sizes = whole.filter(is_size).with_columns(pl.lit(0, pl.Int64).alias("place"), pl.lit("").alias("detail"))
-    by = [column for column in whole.columns if column not in ("hits", "total")]
-    sizes = sizes.group_by(by, maintain_order=True).agg(pl.col("hits").sum(), pl.col("total").sum())
+    amounts = [column for column in ("hits", "total", "held") if column in whole.columns]
+    by = [column for column in whole.columns if column not in amounts]
+    sizes = sizes.group_by(by, maintain_order=True).agg(pl.col(amounts).sum())
     return pl.concat([whole.filter(~is_size), sizes.select(whole.columns)])
 
 
 def _pooled_results(results: Sequence[pl.DataFrame], num_test_images: Sequence[int]) -> pl.DataFrame:
     """One line a row, architecture, repeat and class that all folds have finished."""
     weighted = [
-        table.with_columns(pl.lit(fold).alias("fold"), pl.lit(float(weight)).alias("weight"))
-        for fold, (table, weight) in enumerate(zip(results, num_test_images, strict=True))
+        table.with_columns(pl.lit(fold).alias("fold"), _weight(table, num_images).alias("weight"))
+        for fold, (table, num_images) in enumerate(zip(results, num_test_images, strict=True))
     ]
     whole = pl.concat(weighted, how="diagonal")
     has_mean = pl.col("mean_image_iou").is_not_null()
@@ -93,11 +94,20 @@ def _pooled_results(results: Sequence[pl.DataFrame], num_test_images: Sequence[i
         pl.col("validation_iou").mean(),
         pl.col("fold").n_unique().alias("num_folds"),
     )
-    union = pl.col("tp") + pl.col("fp") + pl.col("fn")
+    union, is_shown = pl.col("tp") + pl.col("fp") + pl.col("fn"), pl.col("tp") + pl.col("fn") > 0
     return (
         pooled.filter(pl.col("num_folds") == len(results))
-        .with_columns(pl.when(union > 0).then(pl.col("tp") / union).alias("iou"), pl.col("key").alias("row"))
+        .with_columns(pl.when(is_shown).then(pl.col("tp") / union).alias("iou"), pl.col("key").alias("row"))
         .drop("num_folds")
+    )
+
+
+def _weight(table: pl.DataFrame, num_images: int) -> pl.Expr:
+    """Images behind each line's mean; all of the fold in results of an earlier version."""
+    return (
+        pl.col("num_defined_images").cast(pl.Float64)
+        if "num_defined_images" in table.columns
+        else pl.lit(float(num_images))
     )
 
 

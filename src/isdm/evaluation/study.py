@@ -21,7 +21,7 @@ from isdm.evaluation.reuse import check_reusable, fingerprints, take_over
 from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
 from isdm.files import write_with, write_yaml
 from isdm.locking import one_at_a_time
-from isdm.metrics.segmentation import mean_image_iou, pooled_iou
+from isdm.metrics.segmentation import intersection_over_union, mean_image_iou, pooled_iou
 from isdm.models.segmenters import build_segmenter
 from isdm.progress import say
 from isdm.training.trackers import Trackers, check_trackers
@@ -219,14 +219,20 @@ def _write_study(
 
 
 def results_table(out: Path, cells: Sequence[Cell], info: DatasetInfo) -> pl.DataFrame:
-    """One line a finished cell and class: counts pooled over the test images, and the IoU means."""
+    """One line a finished cell and class: counts pooled over the test images, and the IoU means.
+
+    A class that no test image shows has no IoU, in no row: a single false pixel would make it 0 in one and leave it
+    out of the mean of another.
+    """
     lines = []
     for cell in cells:
         if not cell.is_finished(out):
             continue
         record, counts = read_cell(cell.path(out))
         pooled, per_image, total = pooled_iou(counts), mean_image_iou(counts), counts.sum(axis=0)
+        per_image_of = (~np.isnan(intersection_over_union(counts))).sum(axis=0)
         for entry in info.classes:
+            is_shown = bool(total[entry.id, [0, 2]].sum())
             lines.append(
                 {
                     "row": cell.slug,
@@ -241,8 +247,9 @@ def results_table(out: Path, cells: Sequence[Cell], info: DatasetInfo) -> pl.Dat
                     "class_name": entry.name,
                     "is_foreground": entry.id >= info.first_foreground,
                     **{name: int(total[entry.id, i]) for i, name in enumerate(("tp", "fp", "fn"))},
-                    "iou": _defined(pooled[entry.id]),
-                    "mean_image_iou": _defined(per_image[entry.id]),
+                    "iou": _defined(pooled[entry.id]) if is_shown else None,
+                    "mean_image_iou": _defined(per_image[entry.id]) if is_shown else None,
+                    "num_defined_images": int(per_image_of[entry.id]),
                     "num_steps": int(record["num_steps"]),
                     "train_seconds": float(record["train_seconds"]),
                     "validation_iou": record["validation_iou"],

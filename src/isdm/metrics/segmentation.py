@@ -55,9 +55,16 @@ def mean_image_iou(counts: Counts) -> NDArray[np.float64]:
 def mean_foreground_iou(counts: Counts, first_foreground: int = 1) -> float:
     """The headline: mean over the classes but the background of the IoU on pooled pixels; `counts` (N, K, 3).
 
+    Classes that the truth does not show are left out, predicted or not: networks are to be compared by the same ones.
     `first_foreground` is 0 in full scenes, in which no class is a background.
     """
-    return mean_defined(pooled_iou(counts)[first_foreground:])
+    is_shown = counts[..., [0, 2]].sum(axis=(0, 2)) > 0
+    return mean_defined(pooled_iou(counts)[first_foreground:][is_shown[first_foreground:]])
+
+
+def mean_foreground_iou_of_image(counts: Counts, first_foreground: int = 1) -> float:
+    """The same of one image, `counts` (K, 3), in which a class that is predicted and not there counts as 0."""
+    return mean_defined(intersection_over_union(counts)[first_foreground:])
 
 
 def mean_defined(values: NDArray[np.float64]) -> float:

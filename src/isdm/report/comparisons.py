@@ -6,6 +6,7 @@ where none was named all are, and the correction pays for that.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from isdm.errors import DataError
-from isdm.metrics.statistics import Estimate, difference, estimate, holm, pseudo_values
+from isdm.metrics.statistics import ALPHA, Estimate, difference, holm, measure, pseudo_values
 from isdm.report.tables import CLASS, FOREGROUND, architectures_of, baseline_of, scores_of
 
 IMAGE_RECALL, FALSE_ALARMS, OBJECT_RECALL = "image_recall", "false_alarms", "object_recall"
-ALPHA = 0.05
 
 _SCHEMA = {
     "row": pl.String,
@@ -48,6 +48,20 @@ COLUMNS = tuple(_SCHEMA)
 
 Cube = NDArray[np.float64]
 """(R, G, K, 2) hits and totals; see `isdm.metrics.statistics`."""
+Side = tuple[list[int], Cube]
+"""The repeats of a row and their counts."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of all rows that have it."""
+
+    measure: str
+    place: int
+    detail: str
+    rows: Mapping[str, Side]
+    held: NDArray[np.float64]
+    """(G, K) how much of what is measured a group really shows."""
 
 
 def read_counts(study: Path) -> pl.DataFrame | None:
@@ -76,36 +90,47 @@ def comparison_table(counts: pl.DataFrame | None, summary: pl.DataFrame, primary
     Returns:
         One line for each row, architecture, measure and class or size: `value` with its interval; `gain` over the
         reference with `lower`, `upper`, `p_value` (null where nothing is to compare); `smallest_gain` that would have
-        been found in 4 of 5 such studies; `adjusted_p` where it is tested.
+        been found in 4 of 5 such studies, by a test corrected as this one is where it is tested; `adjusted_p` there.
     """
     if counts is None or counts.is_empty():
         return pl.DataFrame(schema=_SCHEMA)
+    tested = [primary] if primary is not None else _rows_with_synthetic(summary)
+    level = ALPHA / max(1, _num_tests(summary, tested))
     labels = dict(summary.select("row", "label").unique().iter_rows())
     foreground = set(summary.filter((pl.col("measure") == CLASS) & pl.col("is_foreground"))["class_id"].to_list())
     lines: list[dict[str, Any]] = []
     for architecture in architectures_of(summary):
-        cubes = _cubes(counts.filter(pl.col("architecture") == architecture), foreground)
+        found = _measured(counts.filter(pl.col("architecture") == architecture), foreground)
         for row in summary.filter(pl.col("architecture") == architecture)["row"].unique(maintain_order=True):
             reference = reference_of(summary, architecture, row)
-            for (measure, place, detail), of_row in cubes.items():
-                if row not in of_row:
+            for one in found:
+                if row not in one.rows:
                     continue
                 line = {"row": row, "label": labels[row], "architecture": architecture}
-                line |= {"measure": measure, "place": place, "detail": detail}
-                line["is_foreground"] = measure != CLASS or place in foreground
-                line |= _own(of_row[row])
-                if reference is not None and reference in of_row:
+                line |= {"measure": one.measure, "place": one.place, "detail": one.detail}
+                line["is_foreground"] = one.measure != CLASS or one.place in foreground
+                line |= _own(one.rows[row], one.held)
+                if reference is not None and reference in one.rows:
                     line |= {"reference": reference, "reference_label": labels[reference]}
-                    line |= _against(of_row[row], of_row[reference])
+                    of_test = level if one.measure == FOREGROUND and row in tested else ALPHA
+                    line |= _against(one.rows[row], one.rows[reference], one.held, of_test)
                 lines.append({name: line.get(name) for name in COLUMNS})
     table = pl.DataFrame(lines, schema=_SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
-    return _tested(table, [primary] if primary is not None else _rows_with_synthetic(summary))
+    return _tested(table, tested)
 
 
 def _rows_with_synthetic(summary: pl.DataFrame) -> list[str]:
     """Real images with synthetic ones added; where there are none, synthetic ones alone."""
     scores = [one for name in architectures_of(summary) for one in scores_of(summary, name) if one.painted]
     return [one.row for one in scores if one.num_real > 0] or [one.row for one in scores]
+
+
+def _num_tests(summary: pl.DataFrame, tested: Collection[str]) -> int:
+    """How many comparisons are tested: rows and architectures for which both sides have run."""
+    ran = set(summary.select("row", "architecture").iter_rows())
+    return sum(
+        row in tested and (reference_of(summary, architecture, row), architecture) in ran for row, architecture in ran
+    )
 
 
 def reference_of(summary: pl.DataFrame, architecture: str, row: str) -> str | None:
@@ -117,15 +142,19 @@ def reference_of(summary: pl.DataFrame, architecture: str, row: str) -> str | No
     return baseline_of(summary, architecture, num_real=one["num_real_images"])
 
 
-def _cubes(
-    counts: pl.DataFrame, foreground: Collection[int]
-) -> dict[tuple[str, int, str], dict[str, tuple[list[int], Cube]]]:
-    """For each measure and place: of each row its repeats and their counts."""
-    found: dict[tuple[str, int, str], dict[str, tuple[list[int], Cube]]] = {}
-    for (measure,), lines in counts.group_by("measure", maintain_order=True):
+def _measured(counts: pl.DataFrame, foreground: Collection[int]) -> list[Measured]:
+    """What an architecture's counts measure. A class that no test image shows is none of it."""
+    if "held" not in counts.columns:  # of an earlier version
+        counts = counts.with_columns(pl.col("total").alias("held"))
+    found: list[Measured] = []
+    for (name,), lines in counts.group_by("measure", maintain_order=True):
         details = sorted(set(lines.select("place", "detail").iter_rows()))
         groups = {name: index for index, name in enumerate(sorted(lines["group"].unique().to_list()))}
         places = {place: index for index, (place, _) in enumerate(details)}
+        held = np.zeros((len(groups), len(places)))
+        for group, place, amount in lines.group_by("group", "place").agg(pl.col("held").max()).iter_rows():
+            held[groups[group], places[place]] = amount
+        sides: dict[str, Side] = {}
         for (row,), of_row in lines.group_by("row", maintain_order=True):
             repeats = sorted(of_row["repeat"].unique().to_list())
             cube = np.zeros((len(repeats), len(groups), len(places), 2))
@@ -135,38 +164,50 @@ def _cubes(
                 np.array([places[place] for place in of_row["place"]]),
             )
             cube[(*at, 0)], cube[(*at, 1)] = of_row["hits"].to_numpy(), of_row["total"].to_numpy()
-            for name, place, detail, part in _measures(str(measure), details, cube, foreground):
-                found.setdefault((name, place, detail), {})[str(row)] = repeats, part
+            sides[str(row)] = repeats, cube
+        shown = [index for index in range(len(details)) if held[:, index].any()]
+        found += _measures(
+            str(name), [details[index] for index in shown], _of(sides, shown), held[:, shown], foreground
+        )
     return found
 
 
+def _of(sides: Mapping[str, Side], places: list[int]) -> dict[str, Side]:
+    return {row: (repeats, cube[:, :, places]) for row, (repeats, cube) in sides.items()}
+
+
 def _measures(
-    measure: str, details: Sequence[tuple[int, str]], cube: Cube, foreground: Collection[int]
-) -> list[tuple[str, int, str, Cube]]:
+    name: str,
+    details: Sequence[tuple[int, str]],
+    sides: Mapping[str, Side],
+    held: NDArray[np.float64],
+    foreground: Collection[int],
+) -> list[Measured]:
     """What is made of one kind of counts: classes and their mean, sizes and all of them."""
-    if measure == CLASS:
+    each = [Measured(name, place, detail, _of(sides, [k]), held[:, [k]]) for k, (place, detail) in enumerate(details)]
+    if name == CLASS:
         counted = [index for index, (place, _) in enumerate(details) if place in foreground]
-        parts = [(FOREGROUND, 0, "", cube[:, :, counted])] if counted else []
-        return parts + [(CLASS, place, name, cube[:, :, [k]]) for k, (place, name) in enumerate(details)]
-    if measure == OBJECT_RECALL:
-        whole = (OBJECT_RECALL, -1, "all sizes", cube.sum(axis=2, keepdims=True))
-        sizes = [(OBJECT_RECALL, place, name, cube[:, :, [k]]) for k, (place, name) in enumerate(details)]
-        return [whole, *sizes] if len(sizes) > 1 else [whole]
-    return [(measure, place, name, cube[:, :, [k]]) for k, (place, name) in enumerate(details)]
+        mean = Measured(FOREGROUND, 0, "", _of(sides, counted), held[:, counted])
+        return [mean, *each] if counted else each
+    if name == OBJECT_RECALL and details:
+        sums = {row: (repeats, cube.sum(axis=2, keepdims=True)) for row, (repeats, cube) in sides.items()}
+        whole = Measured(name, -1, "all sizes", sums, held.sum(axis=1, keepdims=True))
+        return [whole, *each] if len(each) > 1 else [whole]
+    return each
 
 
-def _own(side: tuple[list[int], Cube]) -> dict[str, Any]:
-    one = estimate(pseudo_values(side[1]))
+def _own(side: Side, held: NDArray[np.float64]) -> dict[str, Any]:
+    one = measure(side[1], held)
     return {"value": one.value, "value_lower": max(one.lower, 0.0), "value_upper": min(one.upper, 1.0)}
 
 
-def _against(side: tuple[list[int], Cube], other: tuple[list[int], Cube]) -> dict[str, Any]:
-    """The difference over the repeats that both have."""
+def _against(side: Side, other: Side, held: NDArray[np.float64], level: float) -> dict[str, Any]:
+    """The difference over the repeats that both have, and what a test at `level` would have found."""
     both = sorted(set(side[0]) & set(other[0]))
     if not both:
         return {}
     ours, theirs = (cube[[repeats.index(repeat) for repeat in both]] for repeats, cube in (side, other))
-    one: Estimate = difference(ours, theirs)
+    one: Estimate = difference(ours, theirs, held, level)
     return {
         "reference_value": float(pseudo_values(theirs).mean()),
         "gain": one.value,

@@ -65,6 +65,8 @@ def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int, num_fol
     how += " are corrected for their number (Holm)" if count > 1 else ""
     groups, repeats = (min(tested[name].to_list()) for name in ("num_groups", "num_repeats"))
     chance = f"{groups} groups of test images" + (f" and {repeats} trainings" if repeats > 1 else "")
+    if tested["p_value"].is_null().all():
+        return f"{how}. Too few test groups show what is measured to give an interval."
     text = f"{how}. Intervals are 95 % and cover the choice of {chance}"
     if num_sets and num_folds > 1:
         text += f"; {num_folds} generators, one for each fold, painted what they hold for"
@@ -136,15 +138,19 @@ def tested_sentence(line: Line) -> str:
             f"cannot be told from chance."
         )
     if line["p_value"] is None:
-        return f"{what} changes it by {points(100 * line['gain'])} points ({facts}); one test group tells no chance."
+        return (
+            f"{what} changes it by {points(100 * line['gain'])} points ({facts}); as a class is seen in one test "
+            f"group alone, nothing tells this from chance. Merge such classes, or test on more."
+        )
     p_value = p_text(line["adjusted_p"])
     if is_shown(line):
         verb = "raises" if line["gain"] > 0 else "lowers"
         return f"{what} {verb} the mean foreground IoU: {change(line)} ({facts}; corrected {p_value})."
-    return (
-        f"{what} changes it by {change(line)} ({facts}; corrected {p_value}), which cannot be told from chance. A "
-        f"true gain of {100 * line['smallest_gain']:.1f} points would have been found in 4 of 5 such studies."
-    )
+    text = f"{what} changes it by {change(line)} ({facts}; corrected {p_value}), which cannot be told from chance."
+    if line["smallest_gain"] is None:  # nothing varied, as where neither finds anything
+        return text
+    gain = f"{100 * line['smallest_gain']:.1f} points"
+    return f"{text} A true gain of {gain} would have been found in 4 of 5 such studies."
 
 
 def change(line: Line) -> str:
@@ -236,6 +242,12 @@ def _name(line: Line) -> str:
 
 def _label_of(label: str) -> str:
     """What was done, from a row's label: "adding 700 synthetic images" of "real + 700 synthetic"."""
+    if ", then " in label:
+        first, _, rest = label.partition(", then ")
+        rest = (
+            rest.replace(", augmented", " images under augmentation") if ", augmented" in rest else f"{rest} images"
+        )
+        return f"training on {first} images, then on {rest},"
     if " + " not in label:
         return label
     kept, _, added = label.partition(" + ")

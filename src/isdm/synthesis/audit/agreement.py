@@ -18,7 +18,13 @@ from isdm.data.image_files import MaskArray
 from isdm.errors import DataError
 from isdm.hardware import select_device, select_dtype
 from isdm.metrics.fidelity import group_multiplicities
-from isdm.metrics.segmentation import Counts, count_pixels, mean_foreground_iou, pooled_iou
+from isdm.metrics.segmentation import (
+    Counts,
+    count_pixels,
+    mean_foreground_iou,
+    mean_foreground_iou_of_image,
+    pooled_iou,
+)
 from isdm.models.segmenters import Segmenter
 from isdm.progress import progress
 from isdm.training.segmentation import LabelledImages, predict_masks, train_segmenter
@@ -71,7 +77,7 @@ def agreement(
         "shuffled": _count_against(predicted, painted.masks, other, num_classes),
     }
     first = dataset.info.first_foreground
-    each = np.array([mean_foreground_iou(own[row : row + 1], first) for row in range(len(own))])
+    each = np.array([mean_foreground_iou_of_image(counts_of, first) for counts_of in own])
     found = _summary(counts, dataset, config)
     groups = {"real": held_out_groups, "synthetic": [pair.group for pair in pairs]}
     found["agreement_interval"] = _interval(counts, groups, first, config)
@@ -120,7 +126,7 @@ def _summary(counts: dict[str, Counts], dataset: SegmentationDataset, config: Au
         "shuffled_agreement": number(iou["shuffled"] / iou["real"] if iou["real"] else float("nan")),
         "per_class": {
             entry.name: {name: number(float(values[entry.id])) for name, values in per_class.items()}
-            for entry in dataset.info.classes[1:]
+            for entry in dataset.info.classes[first:]
         },
     }
 
