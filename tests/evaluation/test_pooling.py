@@ -12,7 +12,7 @@ from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.errors import DataError
-from isdm.evaluation.pooling import _pooled_results, pool_studies
+from isdm.evaluation.pooling import _common_keys, _pooled_results, pool_studies
 from isdm.evaluation.study import evaluate
 from isdm.report import report
 from quick_networks import QUICK
@@ -76,6 +76,18 @@ def test_what_cannot_be_pooled(folds: list[Path], tmp_path: Path) -> None:
     (tmp_path / "half" / "results.parquet").unlink()
     with pytest.raises(DataError, match="not finished"):
         pool_studies([folds[0], tmp_path / "half"], tmp_path / "pooled", "half")
+
+
+def test_rows_that_come_to_the_same_in_one_fold_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Fold 0 has as many real images as its 400 synthetic ones, fold 1 has not; one row only fold 1 has."""
+    keys = (["real-all", "all+400|all+equal"], ["real-all", "all+400", "all+equal", "all+7"])
+    folds = [pl.DataFrame({"row": [f"row{i}" for i in range(len(fold))], "key": fold}) for fold in keys]
+    first, second = _common_keys(folds)
+    assert sorted(first.iter_rows()) == [("row0", "real-all"), ("row1", "all+400"), ("row1", "all+equal")]
+    assert sorted(second.iter_rows()) == [("row0", "real-all"), ("row1", "all+400"), ("row2", "all+equal")]
+    assert "Fold 1: all+7 are not in all folds" in capsys.readouterr().err
+    same = _common_keys([folds[0], folds[0]])
+    assert [sorted(fold.iter_rows()) for fold in same] == [[("row0", "real-all"), ("row1", "all+400")]] * 2
 
 
 def test_means_of_images_are_weighted_by_the_images_behind_them() -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from isdm.config import EvaluateConfig, build
+from isdm.config import EvaluateConfig, build, read_yaml
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.judgements import append_judgement
 from isdm.errors import DataError
 from isdm.evaluation import executors
 from isdm.evaluation.study import evaluate
+from isdm.report import report
 from quick_networks import QUICK
 from synthetic_sets import make_synthetic
 
@@ -75,6 +76,30 @@ def test_what_would_come_out_the_same_is_taken_and_the_rest_trained(
     evaluate(config(seed=1), fruit, {"s": synthetic}, tmp_path / "seed", reuse=first)
     assert sorted(trained) == ["0", "s4"]
     assert cells(first) == before
+
+
+def test_a_comparison_named_after_its_scores_were_read_is_said_to_be_one(
+    fruit: SegmentationDataset, synthetic: SegmentationDataset, tmp_path: Path, trained: list[str]
+) -> None:
+    named: dict[str, Any] = {"primary": {"synthetic": 4}}
+    sets = {"s": synthetic}
+
+    def is_late(study: Path) -> bool:
+        return bool(read_yaml(study / "study.yaml")["named_late"])
+
+    evaluate(config(), fruit, sets, tmp_path / "first")
+    evaluate(config(**named), fruit, sets, tmp_path / "late", reuse=tmp_path / "first")
+    assert is_late(tmp_path / "late")
+    evaluate(config(**named, repeats=2), fruit, sets, tmp_path / "late")
+    assert is_late(tmp_path / "late"), "for good"
+    page = report(tmp_path / "late").read_text("utf-8")
+    assert "named after another study had read its test scores" in page
+
+    evaluate(config(**named), fruit, sets, tmp_path / "named")
+    evaluate(config(**named), fruit, sets, tmp_path / "again", reuse=tmp_path / "named")
+    evaluate(config(synthetic_counts=[0]), fruit, {}, tmp_path / "alone")
+    evaluate(config(**named), fruit, sets, tmp_path / "baseline", reuse=tmp_path / "alone")
+    assert not any(is_late(tmp_path / study) for study in ("first", "named", "again", "baseline"))
 
 
 def test_a_study_of_other_images_or_precision_or_none_is_refused_before_anything_is_trained(

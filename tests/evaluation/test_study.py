@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,10 +11,10 @@ from isdm.config import EvaluateConfig, build
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.decoding import load_arrays
 from isdm.data.judgements import append_judgement
-from isdm.errors import ConfigError, DataError, OutputError
+from isdm.errors import ConfigError, DataError, OutputError, UsageError
 from isdm.evaluation import cells, executors, study
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell, run_cell, training_images
-from isdm.evaluation.leaks import check_origin
+from isdm.evaluation.leaks import check_origin, check_shows_classes
 from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_steps
 from isdm.evaluation.study import cells_of, evaluate
 from isdm.metrics.segmentation import pooled_iou
@@ -44,6 +45,14 @@ class TestRows:
             (128, 100),
             (128, 128),
         ]
+
+    def test_two_wishes_for_the_same_row_are_both_known(self) -> None:
+        grid = config(real_counts=["all"], synthetic_counts=[0, 128, "equal"], primary={"synthetic": "equal"})
+        rows = make_rows(grid, 128, {"s": 200}, {"s": 128})
+        assert [row.key for row in rows] == ["real-all_plain", "real-all_s-128_plain|real-all_s-equal_plain"]
+        assert primary_row(grid, rows, 128) == rows[1]
+        asked = config(real_counts=["all"], synthetic_counts=["equal"], primary={"synthetic": 128})
+        assert primary_row(asked, make_rows(asked, 128, {"s": 200}, {"s": 128}), 128) is not None
 
     def test_more_than_there_is_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="300 images but there are 200"):
@@ -138,6 +147,24 @@ def test_rows_of_synthetic_images_first_need_both_kinds() -> None:
         (8, 8, "augmented"),
         (8, 8, "synthetic-first+augmented"),
     ]
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test", "real"])
+def test_a_set_is_not_called_as_real_images_are(
+    fruit: SegmentationDataset, synthetic: SegmentationDataset, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match=f"cannot be called '{name}'"):
+        evaluate(config(), fruit, {name: synthetic}, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_split_without_anything_to_find_is_refused(fruit: SegmentationDataset) -> None:
+    images = LabelledImages(*load_arrays(fruit, fruit.pairs("test")))
+    check_shows_classes("test", images, fruit.info)
+    empty = np.where(np.random.default_rng(0).random(images.masks.shape) < 0.5, 0, 255).astype(np.uint8)
+    with pytest.raises(DataError, match=r"validation images shows a class but the background.*--validation"):
+        check_shows_classes("validation", LabelledImages(images.images, empty), fruit.info)
+    check_shows_classes("test", LabelledImages(images.images, empty), replace(fruit.info, has_background=False))
 
 
 @pytest.mark.slow

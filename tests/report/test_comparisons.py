@@ -196,6 +196,28 @@ def test_where_nothing_is_found_nothing_is_promised() -> None:
     assert "4 of 5" not in text
 
 
+def test_networks_that_learnt_nothing_are_said_to() -> None:
+    summary, table = Study(noise=0.001).add("real", 0, 0).add("mixed", 0.02, 0.02).read()
+    (text,) = verdicts(summary, table)
+    assert text.startswith("FPN hardly learnt to find anything (at best 0.02")
+    assert "best mean" not in text
+    assert "FPN: adding 50 synthetic images" in text
+
+
+def test_a_mean_that_looks_the_same_is_no_better() -> None:
+    summary, table = Study(noise=0).add("real", 0.5, 0.5).add("mixed", 0.5, 0.5002).read()
+    (text,) = verdicts(summary, table)
+    assert "No configuration has a higher mean than real only (0.500)" in text
+
+
+def test_order_is_told() -> None:
+    study = Study().add("real", 0.5, 0.6).add("mixed", 0.6, 0.65)
+    for line in study.results:
+        line["arm"] = "synthetic-first" if line["row"] == "mixed" else line["arm"]
+    _, table = study.read()
+    assert headline(table).startswith("Training on 50 synthetic images, then on real images, raises the mean")
+
+
 def test_one_repeat_shows_nothing() -> None:
     summary, table = Study(repeats=1).add("real", 0.5, 0.6).add("mixed", 0.9, 0.9).read()
     assert "no gain can be shown or ruled out" in headline(table)

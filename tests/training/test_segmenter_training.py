@@ -155,6 +155,18 @@ def test_precise_batch_norm_averages_over_training_images(architecture: str) -> 
     assert (first.running_mean - mean).norm() < 0.5 * (other.running_mean - mean).norm()
 
 
+def test_without_anything_to_find_in_validation_the_last_checkpoint_is_kept() -> None:
+    pairs, validation = pairs_of(8), pairs_of(2)
+    clear = LabelledImages(validation.images, np.zeros_like(validation.masks))
+    config = build(SegmenterConfig, OPTIONS)
+    steps = {"num_steps": 6, "num_validations": 3, "seed": 0}
+    best = train_segmenter(config, "fpn", pairs, clear, 2, **steps)
+    last = train_segmenter(config, "fpn", pairs, validation, 2, keep="last", **steps)
+    assert np.isnan(best.validation_iou)
+    for one, other in zip(best.network.state_dict().values(), last.network.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_precise_batch_norm_of_a_single_image() -> None:
     config = build(SegmenterConfig, OPTIONS | {"batch_norm": "precise"})
     trained = train_segmenter(

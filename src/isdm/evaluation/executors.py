@@ -250,13 +250,12 @@ def _run_on_ray(execution: Execution, work: Work, missing: Sequence[Cell], board
 
 def _start(ray: Any, work: Work, gpu_share: float, most: int) -> list[Any]:
     resources = ray.cluster_resources()
-    num_gpus = int(resources.get("GPU", 0))
+    num_gpus, num_cpus = int(resources.get("GPU", 0)), max(1, int(resources.get("CPU", 1)))
+    share: dict[str, float] = {"num_cpus": 1}
+    num_workers = min(num_cpus, most)
     if num_gpus:
-        per_gpu = int(1 / gpu_share)
-        num_workers, share = num_gpus * per_gpu, {"num_gpus": gpu_share, "num_cpus": 1}
-    else:
-        num_workers, share = max(1, int(resources.get("CPU", 1))), {"num_cpus": 1}
-    num_workers = min(num_workers, most)
+        share["num_gpus"] = gpu_share
+        num_workers = min(num_workers, num_gpus * int(1 / gpu_share))  # one more would wait for a CPU for ever
     say(f"{num_workers} workers train cells.")
     actor = ray.remote(Trainer).options(max_restarts=-1, **share)
     return [actor.remote(work) for _ in range(num_workers)]

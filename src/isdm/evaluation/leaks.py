@@ -1,17 +1,18 @@
 """What would make a study worthless: test images that the training side has seen, by whatever way."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from isdm.data.dataset import SegmentationDataset
+from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.data.image_files import picture_digest
 from isdm.data.near_duplicates import find_same
 from isdm.data.similarity import SIDE_PX, thumbnail
-from isdm.errors import DataError
+from isdm.errors import DataError, UsageError
 from isdm.evaluation.cells import StudyData
 from isdm.progress import say
+from isdm.training.segmentation import LabelledImages
 
 CLEAR_DEVIATIONS = 12.0
 """Only clear likeness counts: small pictures are more alike than the things they show."""
@@ -107,6 +108,34 @@ def _same_pictures(data: StudyData, names: Mapping[str, list[str]]) -> list[str]
         f"Import again with --near-duplicates, or name the groups with --groups."
         for (side, other), pairs in found.items()
     ]
+
+
+RESERVED_NAMES = frozenset({"train", "validation", "test", "real"})
+"""What the sides of a study are called that are no synthetic sets."""
+
+
+def check_set_names(names: Iterable[str]) -> None:
+    """Refuse synthetic sets that are called as a split is: leaks and figures could not tell them apart.
+
+    Raises:
+        UsageError: naming one of them.
+    """
+    taken = sorted(RESERVED_NAMES.intersection(names))
+    if taken:
+        raise UsageError(f"A synthetic set cannot be called {taken[0]!r}, as real images are; give it another NAME=.")
+
+
+def check_shows_classes(split: str, images: LabelledImages, info: DatasetInfo) -> None:
+    """Refuse a split that shows nothing to be found: checkpoints are chosen, and networks judged, by that.
+
+    Raises:
+        DataError: no mask has a pixel of a class but the background.
+    """
+    if not ((images.masks >= info.first_foreground) & (images.masks != info.ignore_index)).any():
+        raise DataError(
+            f"None of the {len(images)} {split} images shows a class but the background, so nothing can be measured "
+            f"on them. Import again with more of them (--{split}) or another --seed."
+        )
 
 
 def refuse_or_warn(leaks: list[str], allowed: bool) -> None:

@@ -15,6 +15,7 @@ from isdm.errors import DataError
 from isdm.evaluation.counts import FILE_NAME as COUNTS
 from isdm.evaluation.counts import OBJECT_RECALL
 from isdm.files import copy_file, read_json, write_json, write_with, write_yaml
+from isdm.progress import say
 from isdm.version import __version__
 
 _CELL = ["key", "architecture", "repeat"]
@@ -39,7 +40,8 @@ def pool_studies(studies: Sequence[Path], out: Path, name: str) -> Path:
     results = [pl.read_parquet(study / "results.parquet") for study in studies]
     counts = [pl.read_parquet(study / COUNTS) for study in studies]
     _check_groups(counts)
-    keys = [table.select("row", "key").unique() for table in results]
+    keys = _common_keys(results)
+    results = [table.drop("key").join(key, on="row") for table, key in zip(results, keys, strict=True)]
     write_with(out / COUNTS, _pooled_counts(counts, keys).write_parquet)
     table = _pooled_results(results, [int(fact["num_test_images"]) for fact in facts])
     write_yaml(out / "study.yaml", _pooled_facts(facts, keys, name))
@@ -57,6 +59,30 @@ def _check_groups(counts: Sequence[pl.DataFrame]) -> None:
                     f"Group {group!r} is tested in folds {fold_of[group]} and {fold}; make the folds of one dataset "
                     f"with one seed."
                 )
+
+
+def _common_keys(results: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Of each fold its rows under the keys that all folds have; a row may have come to the same as another in some.
+
+    Rows that not all folds have are said and left out.
+    """
+    folds = [
+        {key: row for row, keys in table.select("row", "key").unique().iter_rows() for key in keys.split("|")}
+        for table in results
+    ]
+    common: dict[tuple[str, ...], str] = {}
+    for key in sorted(set(folds[0]).intersection(*folds[1:])):
+        common.setdefault(tuple(fold[key] for fold in folds), key)
+    for number, fold in enumerate(folds):
+        pooled = {rows[number] for rows in common}
+        lost = sorted(key for key, row in fold.items() if row not in pooled)
+        if lost:
+            say(f"Fold {number}: {', '.join(lost)} are not in all folds, and are left out of the pooled study.")
+    schema = {"row": pl.String, "key": pl.String}
+    return [
+        pl.DataFrame([(rows[number], key) for rows, key in common.items()], schema=schema, orient="row")
+        for number in range(len(folds))
+    ]
 
 
 def _pooled_counts(counts: Sequence[pl.DataFrame], keys: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -124,6 +150,7 @@ def _pooled_facts(facts: Sequence[dict[str, Any]], keys: Sequence[pl.DataFrame],
         **sums,
         "num_train_images": round(sum(int(fact["num_train_images"]) for fact in facts) / len(facts)),
         "primary_row": None if primary is None else names.get(primary),
+        "named_late": any(fact.get("named_late") for fact in facts),
         "leaks": [leak for fact in facts for leak in fact.get("leaks", [])],
         "isdm_version": __version__,
     }

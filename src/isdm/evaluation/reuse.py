@@ -8,6 +8,7 @@ from isdm.config import EvaluateConfig
 from isdm.data.dataset import SPLITS, SegmentationDataset
 from isdm.errors import DataError
 from isdm.evaluation.cells import Cell, read_cell
+from isdm.evaluation.rows import Row
 from isdm.files import copy_file
 from isdm.progress import say
 
@@ -45,6 +46,31 @@ def check_reusable(other: Path, config: EvaluateConfig, inputs: Mapping[str, str
     return record.inputs
 
 
+def was_read_before(
+    other: Path, config: EvaluateConfig, primary: Row | None, cells: Sequence[Cell], inputs: Mapping[str, str]
+) -> bool:
+    """Whether another study, made for another comparison, has read the test scores of the row that this one names.
+
+    Args:
+        other: the other study's folder.
+        config: this study's options.
+        primary: the row that it names.
+        cells: its cells.
+        inputs: fingerprints of what it reads.
+    """
+    record = provenance.read(other)
+    if primary is None or record is None:
+        return False
+    is_named_there = config.completed(record.config).get("primary") == config.plain()["primary"]
+    named = [cell for cell in cells if cell.row == primary and _reads_the_same(cell, record.inputs, inputs)]
+    return not is_named_there and any(cell.path(other).is_file() for cell in named)
+
+
+def _reads_the_same(cell: Cell, theirs: Mapping[str, str], ours: Mapping[str, str]) -> bool:
+    source = f"synthetic {cell.row.synthetic_set}"
+    return not cell.row.synthetic_set or theirs.get(source) == ours[source]
+
+
 def take_over(
     other: Path, read_by_other: Mapping[str, str], cells: Sequence[Cell], inputs: Mapping[str, str], out: Path
 ) -> None:
@@ -65,8 +91,7 @@ def take_over(
     lacking = [cell for cell in cells if not cell.is_finished(out)]
     taken = 0
     for cell in lacking:
-        source = f"synthetic {cell.row.synthetic_set}"
-        if cell.row.synthetic_set and read_by_other.get(source) != inputs[source]:
+        if not _reads_the_same(cell, read_by_other, inputs):
             continue
         theirs, ours = cell.path(other), cell.path(out)
         if not theirs.is_file():

@@ -1,7 +1,7 @@
 """Rows of the study: which training images a configuration takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ class Row:
     synthetic_set: str = ""
     """Name of the synthetic dataset; empty where none is used."""
     key: str = field(default="", compare=False)
-    """The row as it was asked for, `real-all_set-equal_plain`: the same in every fold of a cross-validation."""
+    """The row as it was asked for, `real-all_set-equal_plain`: the same in every fold of a cross-validation; two that
+    come to the same, with | between."""
 
     @property
     def is_augmented(self) -> bool:
@@ -72,12 +73,19 @@ def make_rows(
     for asked_real, asked, arm in product(config.real_counts, config.synthetic_counts, config.arms):
         real = _resolve(asked_real, num_real, num_real, "real_counts")
         for row in _rows_of(asked, real, arm, num_real, num_synthetic, trained_on, f"real-{asked_real}"):
-            rows.setdefault(row, row)
+            rows[row] = _joined(rows.get(row), row)
     for row in _reference_rows(config, num_real):
-        rows.setdefault(row, row)
+        rows[row] = _joined(rows.get(row), row)
     if not rows:
         raise UsageError("The grid has no row with a training image; give real or synthetic counts above 0.")
-    return sorted(rows, key=lambda r: (r.num_real_images, r.num_synthetic_images, r.arm, r.synthetic_set))
+    return sorted(rows.values(), key=lambda r: (r.num_real_images, r.num_synthetic_images, r.arm, r.synthetic_set))
+
+
+def _joined(row: Row | None, same: Row) -> Row:
+    """A row under the keys of both."""
+    if row is None or same.key in row.key.split("|"):
+        return row or same
+    return replace(row, key=f"{row.key}|{same.key}")
 
 
 def _rows_of(
@@ -141,7 +149,10 @@ def primary_row(config: EvaluateConfig, rows: Sequence[Row], num_real: int) -> R
         if row.num_real_images == real
         and row.arm == arm
         and row.num_synthetic_images > 0
-        and f"-{wanted.synthetic}_{arm}" in row.key
+        and (
+            row.num_synthetic_images == wanted.synthetic
+            or any(key.endswith(f"-{wanted.synthetic}_{arm}") for key in row.key.split("|"))
+        )
         and wanted.synthetic_set in (None, row.synthetic_set)
     ]
     if len(found) != 1:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from isdm import provenance
-from isdm.config import EvaluateConfig
+from isdm.config import EvaluateConfig, read_yaml
 from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.data.judgements import DROPPED, KEPT
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell
@@ -16,8 +16,14 @@ from isdm.evaluation.counts import FILE_NAME as COUNTS
 from isdm.evaluation.counts import counts_table
 from isdm.evaluation.executors import Execution, Work, run_cells
 from isdm.evaluation.gallery import class_pixels, write_gallery
-from isdm.evaluation.leaks import check_origin, find_leaks, refuse_or_warn
-from isdm.evaluation.reuse import check_reusable, fingerprints, take_over
+from isdm.evaluation.leaks import (
+    check_origin,
+    check_set_names,
+    check_shows_classes,
+    find_leaks,
+    refuse_or_warn,
+)
+from isdm.evaluation.reuse import check_reusable, fingerprints, take_over, was_read_before
 from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
 from isdm.files import write_with, write_yaml
 from isdm.locking import one_at_a_time
@@ -69,14 +75,17 @@ def evaluate(
 
     Raises:
         DataError: a synthetic set saw other data than this dataset's training split, or has other classes; training
-            and test images show the same thing (unless `allow_leaks`); `reuse` is no such study.
+            and test images show the same thing (unless `allow_leaks`); validation or test images show nothing to
+            find; `reuse` is no such study.
         ConfigError: the grid asks for what is not there.
+        UsageError: a synthetic set is called as a split is.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
         OutputError: `out` holds something else, or a study with another comparison named beforehand.
     """
     execution = execution or Execution()
     execution.check()
     check_trackers(config.trackers)
+    check_set_names(synthetic)
     leaks = [leak for name_, painted in synthetic.items() for leak in check_origin(name_, painted, dataset)]
     may_leak = config.allow_leaks or dataset.info.split.get("by") == "image"
     refuse_or_warn(leaks, may_leak)
@@ -92,11 +101,17 @@ def evaluate(
         _say_judgements(set_name, painted)
     watch = provenance.Stopwatch()
     data = load_study_data(dataset, synthetic)
+    for split, images in (("validation", data.validation), ("test", data.test)):
+        check_shows_classes(split, images, data.info)
     stems, groups = _names_and_groups(dataset, synthetic)
     found = find_leaks(data, groups, stems)
     refuse_or_warn(found, may_leak)
     provenance.begin(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
-    _write_study(out, name or dataset.info.name, config, dataset, data, rows, cells, leaks + found)
+    is_late = _was_named_late(out) or (
+        reuse is not None
+        and was_read_before(reuse, config, primary_row(config, rows, len(data.train)), cells, inputs)
+    )
+    _write_study(out, name or dataset.info.name, config, dataset, data, rows, cells, leaks + found, is_late)
     if reuse is not None and read_by_other is not None:
         take_over(reuse, read_by_other, cells, inputs, out)
     missing = [cell for cell in cells if not cell.is_finished(out)]
@@ -113,6 +128,12 @@ def evaluate(
     write_gallery(out, data, {"": stems["train"], **{name: stems[name] for name in synthetic}}, cells)
     provenance.finish(out, config, watch.seconds)
     return results
+
+
+def _was_named_late(out: Path) -> bool:
+    """Whether this study, begun before, took cells that had been read when its comparison was named."""
+    path = out / "study.yaml"
+    return path.is_file() and bool(read_yaml(path).get("named_late"))
 
 
 def _say_judgements(name: str, painted: SegmentationDataset) -> None:
@@ -191,6 +212,7 @@ def _write_study(
     rows: Sequence[Row],
     cells: Sequence[Cell],
     leaks: Sequence[str],
+    is_late: bool,
 ) -> None:
     primary = primary_row(config, rows, len(data.train))
     slugs = {cell.row: cell.slug for cell in cells}
@@ -211,6 +233,7 @@ def _write_study(
             "class_pixels": pixels,
             "dataset": {"source": dataset.info.source, "split": dataset.info.split},
             "primary_row": None if primary is None else slugs[primary],
+            "named_late": is_late,
             "leaks": list(leaks),
             "isdm_version": __version__,
             "format_version": provenance.FORMAT_VERSION,

@@ -19,7 +19,7 @@ from isdm.data.dataset import Pair, SegmentationDataset, write_metadata
 from isdm.data.decoding import load_arrays
 from isdm.errors import ConfigError, DataError, OutputError, UsageError
 from isdm.evaluation.cells import cell_seed
-from isdm.evaluation.leaks import check_origin, refuse_or_warn
+from isdm.evaluation.leaks import check_origin, check_set_names, check_shows_classes, refuse_or_warn
 from isdm.evaluation.rows import subset
 from isdm.evaluation.study import evaluate
 from isdm.files import copy_file, write_json
@@ -79,12 +79,14 @@ def tune(
         raise ConfigError("The search needs the extra `tune`: pip install 'isdm[tune]'.")
     if not synthetic:
         raise UsageError("Give at least one synthetic set with --synthetic, or a model with --model.")
+    check_set_names(synthetic)
     refuse_or_warn([leak for name, one in synthetic.items() for leak in check_origin(name, one, dataset)], False)
     inputs = {split: dataset.fingerprint(split) for split in ("train", "validation", "test")}
     inputs |= {f"synthetic {name}": one.judged_fingerprint("train") for name, one in synthetic.items()}
     provenance.begin(out, "tune", config, inputs, may_change={"trials", "device", "storage", "repeats"})
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
+    check_shows_classes("validation", data.validation, dataset.info)
     search = _opened_search(config, out)
     done = len(_lasting(search))
     with progress("Trying mixes", total=config.trials, done=min(done, config.trials), unit="mixes") as bar:

@@ -92,7 +92,9 @@ def report(
         "facts": facts,
         "headline": headline(comparisons),
         "verdicts": verdicts(summary, comparisons),
-        "basis": basis(comparisons, facts["primary_row"], num_sets, facts["folds"]),
+        "basis": basis(
+            comparisons, facts["primary_row"], num_sets, facts["folds"], is_late=facts["named_late"] is True
+        ),
         "inspection": _inspection(comparisons, dict(ordered_rows(summary))),
         "missing": _missing_cells(results, facts),
         "classes": _classes(facts),

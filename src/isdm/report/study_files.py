@@ -34,6 +34,7 @@ def read_study(path: Path) -> dict[str, Any]:
         "class_pixels": {},
         "leaks": [],
         "primary_row": None,
+        "named_late": False,
         "folds": 1,
     } | dict.fromkeys(numbers)
     return defaults | {key: value for key, value in facts.items() if value is not None}

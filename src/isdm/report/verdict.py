@@ -21,6 +21,9 @@ from isdm.report.worth import worth_in_real_images
 
 Line = Mapping[str, Any]
 
+HARDLY_LEARNT = 0.05
+"""A mean foreground IoU below which a network has learnt too little for comparisons to mean anything."""
+
 
 def headline(comparisons: pl.DataFrame) -> str:
     """One sentence: whether synthetic images were shown to help, and where."""
@@ -51,14 +54,20 @@ def headline(comparisons: pl.DataFrame) -> str:
     )
 
 
-def basis(comparisons: pl.DataFrame, primary: str | None, num_sets: int, num_folds: int = 1) -> str:
-    """What the verdict rests on: what was tested, and what the intervals cover."""
+def basis(
+    comparisons: pl.DataFrame, primary: str | None, num_sets: int, num_folds: int = 1, *, is_late: bool = False
+) -> str:
+    """What the verdict rests on: what was tested, and what the intervals cover.
+
+    `is_late`: another study had read the test scores of the named row before.
+    """
     tested = comparisons.filter(pl.col("is_tested"))
     if tested.is_empty():
         return ""
     count = tested.height
     if primary is not None:
-        how = "One comparison was named before any test score was read"
+        when = "after another study had read its test scores, so its tests promise too much"
+        how = f"One comparison was named {when if is_late else 'before any test score was read'}"
         how += f"; its {count} tests, one for each architecture," if count > 1 else ""
     else:
         how = "No comparison was named beforehand" + (f", so all {count} were tested; they" if count > 1 else "")
@@ -87,12 +96,17 @@ def verdicts(summary: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
         others = [
             score for score in others if score.painted or baseline is None or score.num_real == baseline.num_real
         ]
-        if baseline is None:
+        if not scores:
+            found.append(f"{name}: no class of the test images has an IoU, so nothing can be compared.")
+        elif baseline is None:
             found.append(f"{name}: the result for all real images alone is missing, so nothing can be compared.")
         elif not others:
             found.append(f"{name}: only real images alone have been measured ({baseline.mean:.3f}).")
         else:
             lines = _lines(comparisons, architecture)
+            if max(score.mean for score in scores) < HARDLY_LEARNT:
+                found.append("\n".join([_unlearnt_sentence(name, scores), *_tested_sentences(name, lines)]))
+                continue
             sentences = [*_tested_sentences(name, lines), _best_sentence(name, others, baseline, lines)]
             sentences += [
                 _control_sentence(others, baseline, lines),
@@ -102,6 +116,13 @@ def verdicts(summary: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
             sentences.append(worth_in_real_images(summary, architecture, lines))
             found.append("\n".join(sentence for sentence in sentences if sentence))
     return found
+
+
+def _unlearnt_sentence(name: str, scores: Sequence[Score]) -> str:
+    return (
+        f"{name} hardly learnt to find anything (at best {_best(scores).mean:.3f}): give it more epochs, a higher "
+        f"learning rate or pretrained weights before anything can be compared."
+    )
 
 
 def _lines(comparisons: pl.DataFrame, architecture: str) -> dict[str, Line]:
@@ -170,7 +191,7 @@ def p_text(value: float | None) -> str:
 
 def _best_sentence(name: str, others: Sequence[Score], baseline: Score, lines: Mapping[str, Line]) -> str:
     best = _best(others)
-    if best.mean <= baseline.mean:
+    if f"{best.mean:.3f}" <= f"{baseline.mean:.3f}":  # as it is shown
         return f"No configuration has a higher mean than {baseline.label} ({baseline.mean:.3f}) for {name}."
     text = f"The best mean is that of {best.label}: {best.mean:.3f} against {baseline.mean:.3f} for {baseline.label}"
     line = lines.get(best.row)

@@ -40,10 +40,16 @@ def worth_in_real_images(summary: pl.DataFrame, architecture: str, lines: Mappin
         return "More real images did not raise the mean here, so the gain cannot be expressed in real images."
     line = max(shown, key=lambda one: float(one["gain"]))
     alone = summary.filter(pl.col("is_alone"))["num_real_images"].to_list()
-    low, high = (
-        max(alone) * (2 ** min(max(line[end] / slope, 0.0), MOST_DOUBLINGS) - 1) for end in ("lower", "upper")
-    )
-    return (
+    low, high = (max(line[end] / slope, 0.0) for end in ("lower", "upper"))
+    most = max(alone) * (2**MOST_DOUBLINGS - 1)
+    few, many = (max(alone) * (2 ** min(doublings, MOST_DOUBLINGS) - 1) for doublings in (low, high))
+    curve = (
         f"Real images alone gain {points(100 * slope)} points with each doubling, measured from {min(alone)} to "
-        f"{max(alone)}; if that goes on, {line['label']} is worth {low:.0f} to {high:.0f} further real images."
+        f"{max(alone)}"
     )
+    if low >= MOST_DOUBLINGS:
+        return (
+            f"{curve}: too little to say what {line['label']} is worth in real images, but for more than {most:.0f}."
+        )
+    worth = f"{few:.0f} to {many:.0f}" if high < MOST_DOUBLINGS else f"{few:.0f} or more"
+    return f"{curve}; if that goes on, {line['label']} is worth {worth} further real images."

@@ -153,7 +153,7 @@ def train_segmenter(
                 _measure_batch_norm(network, pairs, seed, device, dtype, config.batch_size)
                 torch._foreach_copy_(averages_before, averages)
             iou = mean_foreground_iou(evaluate_segmenter(network, validation, num_classes, dtype), first_foreground)
-            if keep == "last" or best_weights is None or iou > best_iou:
+            if keep == "last" or best_weights is None or not iou <= best_iou:  # where none is defined, the last
                 best_iou, best_weights = iou, snapshot(network.state_dict())
     assert best_weights is not None
     network.load_state_dict(best_weights)
