@@ -167,6 +167,20 @@ def test_without_anything_to_find_in_validation_the_last_checkpoint_is_kept() ->
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("architecture", ["fpn", "deeplabv3plus"])
+def test_a_batch_too_small_for_its_normalisation_is_told(architecture: str) -> None:
+    config = build(SegmenterConfig, OPTIONS | {"batch_size": 1})
+    with pytest.raises(ModelError, match=r"batch_size = 1 is too few for 32x32 pixels.*batch_size=2 or more"):
+        train_segmenter(config, architecture, pairs_of(3), pairs_of(2), 2, num_steps=1, num_validations=1, seed=0)
+
+
+def test_augmentation_takes_the_largest_seed() -> None:
+    images, masks = torch.rand(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64)
+    changed = [segmentation._augmented(images, masks, 2**63 - 1, step)[0] for step in (1, 1, 2)]
+    assert torch.equal(changed[0], changed[1])
+    assert not torch.equal(changed[1], changed[2])
+
+
 def test_precise_batch_norm_of_a_single_image() -> None:
     config = build(SegmenterConfig, OPTIONS | {"batch_norm": "precise"})
     trained = train_segmenter(

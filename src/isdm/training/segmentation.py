@@ -171,18 +171,26 @@ def _add_gradients(
     """Add up the gradients of a batch, whole: in parts, its normalisation and its Dice would be others.
 
     Raises:
-        ModelError: memory does not suffice for it.
+        ModelError: memory does not suffice for it, or a single image is too few for it.
     """
     try:
         with autocast(images.device, dtype):
             logits = network(images)
         loss_of(logits.float(), masks).backward()  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ModelError(
+            f"batch_size = {batch_size} is too few for {images.shape[2]}x{images.shape[3]} pixels: batch "
+            f"normalisation needs more than one value. Give --set batch_size=2 or more."
+        ) from None
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise
+        fewer = f"a smaller --set batch_size than {batch_size} or " if batch_size > 2 else ""
         raise ModelError(
-            f"Memory does not suffice to train a segmenter on {len(images)} images at once; give a smaller --set "
-            f"batch_size than {batch_size} or a smaller encoder. What is finished is kept."
+            f"Memory does not suffice to train a segmenter on {len(images)} images at once; give {fewer}a smaller "
+            f"encoder. What is finished is kept."
         ) from None
 
 
@@ -299,7 +307,7 @@ _AUGMENTATION = v2.Compose(
 def _augmented(images: Tensor, masks: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """Augment each pair by chance that depends on (seed, step) alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed * 1_000_003 + step)
+        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
         pairs = [
             _AUGMENTATION(ImageTensor(image), MaskTensor(mask)) for image, mask in zip(images, masks, strict=True)
         ]
