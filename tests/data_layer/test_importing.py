@@ -33,7 +33,11 @@ def test_the_dataset_says_where_it_comes_from_and_how_masks_were_read(fruit_sour
     assert info.source == {
         "layout": "folders",
         "folder": "source",
-        "notes": ["Masks: mask value 0 is background, 255 is foreground (120 of 960 pixels, 12.50%)"],
+        "notes": [
+            "Masks: mask value 0 is background, 255 is foreground (120 of 960 pixels, 12.50%)",
+            "Groups: 15 names have 5 beginnings, such as fruit0 (3 of them). If these are photographs of one part, a "
+            r"split must not separate them: import again with --group-by '^(.*\d)\D+\d+$'",
+        ],
         "left_out": 0,
     }
     assert info.split == {"by": "group", "seed": 7, "train": 10, "validation": 2, "test": 3}

@@ -20,6 +20,8 @@ from isdm.data.classes import ChosenClasses, chosen_classes
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
 from isdm.data.defect_free import read_defect_free
 from isdm.data.grouping import with_found_groups, with_told_groups
+from isdm.data.image_files import read_mask
+from isdm.data.import_hints import COMPARED_MASKS, broken_objects, parts_by_name
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches
@@ -177,15 +179,17 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
     good = np.flatnonzero(is_good)
     pairs: Sequence[SourcePair] = LazySequence(len(good), lambda place: source.pairs[good[place]])
+    knows_groups = any(pair.group is not None for pair in source.pairs)
     if finds_groups(config):
         pairs, found = with_found_groups(pairs, _same_among(good, outcomes.digests, thumbnails))
-        notes += [f"Groups: {note}" for note in found]
+        notes += [f"Groups: {note}" for note in (*found, *([] if knows_groups else parts_by_name(pairs)))]
 
     def pairs_of(outputs: Outputs) -> Sequence[SourcePair]:
         places = np.searchsorted(good, outputs.indices)
         return LazySequence(len(outputs), lambda row: pairs[places[row]])
 
     outputs, left = _limit_defect_free(outcomes.outputs(is_good), info, config)
+    notes += [f"Masks: {note}" for note in _broken_among(source.pairs, outputs, preparation)]
     chosen, by = splits_of(pairs_of(outputs), outputs.pixels, config)
     rows, fewer = with_fewer_to_train_on(pairs_of(outputs), chosen, outputs.pixels, config)
     outputs, chosen = outputs.take(rows), [chosen[row] for row in rows]
@@ -211,6 +215,19 @@ def _same_among(good: NDArray[np.int64], digests: NDArray[np.bytes_], thumbnails
     compared, places = np.zeros_like(digests), np.zeros(len(digests), np.int32)
     compared[good], places[good] = digests[good], np.arange(len(good))
     return find_same(thumbnails, compared).renumbered(places)
+
+
+def _broken_among(pairs: Sequence[SourcePair], outputs: Outputs, preparation: Preparation) -> list[str]:
+    """What the size has done to the objects of some of the masks."""
+    if preparation.config.size is None or preparation.config.fit not in ("stretch", "pad"):
+        return []
+    step = max(1, len(outputs) // COMPARED_MASKS)
+    places = {index: pooled(preparation.pool, "masks", index, "") for index in outputs.indices[::step].tolist()}
+    chosen = [index for index, path in places.items() if path.is_file() and not pairs[index].train_only]
+    masks = [read_mask(places[index]) for index in chosen]
+    return broken_objects(
+        [pairs[index] for index in chosen], masks, preparation.table, preparation.info.first_foreground
+    )
 
 
 def _listed(problems: Sequence[str], *, can_be_left_out: bool) -> str:

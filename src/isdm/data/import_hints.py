@@ -1,0 +1,74 @@
+"""What an import notices and cannot decide: names that look like one part's, and objects that a small size breaks."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from isdm.data.image_files import MaskArray
+from isdm.data.layouts.source import SourcePair
+from isdm.data.windows import EIGHT_NEIGHBOURS
+
+MOST_NAMES = 20_000
+"""Of more, the names are not compared: they would all be in memory."""
+MOST_PER_PART = 20
+"""Pictures that one part has on average; more are a camera's or a day's."""
+BEGINNING = r"^(.*\d)\D+\d+$"
+"""A name up to its last number but one: `part07` of `part07_photo3`."""
+COMPARED_MASKS = 100
+GROWTH = 1.25
+"""Objects made of one, on average, that are worth a word."""
+
+
+def parts_by_name(pairs: Sequence[SourcePair]) -> list[str]:
+    """A sentence where nearly all names have a beginning that some share, and these lie in several groups."""
+    if len(pairs) > MOST_NAMES:
+        return []
+    groups: dict[str, set[str]] = {}
+    sizes: Counter[str] = Counter()
+    for pair in pairs:
+        found = re.match(BEGINNING, pair.stem)
+        if found is not None:
+            groups.setdefault(found[1], set()).add(pair.group or pair.stem)
+            sizes[found[1]] += 1
+    count = sizes.total()
+    is_like_parts = count >= 0.9 * len(pairs) and len(sizes) >= 2 and 1.5 <= count / len(sizes) <= MOST_PER_PART
+    parted = [name for name, of_name in groups.items() if len(of_name) > 1]
+    if not is_like_parts or not parted:
+        return []
+    return [
+        f"{count} names have {len(sizes)} beginnings, such as {parted[0]} ({sizes[parted[0]]} of them). If these are "
+        f"photographs of one part, a split must not separate them: import again with --group-by '{BEGINNING}'"
+    ]
+
+
+def broken_objects(
+    pairs: Sequence[SourcePair], masks: Sequence[MaskArray], table: NDArray[np.uint8], first_foreground: int
+) -> list[str]:
+    """A sentence where objects of the source's masks have fallen to pieces in the dataset's.
+
+    Args:
+        pairs: pairs of the source, some of them.
+        masks: what their masks became, (H, W) each.
+        table: (256,) from the source's class ids to the dataset's.
+        first_foreground: the first class that is an object.
+    """
+    before = after = 0
+    for pair, mask in zip(pairs, masks, strict=True):
+        before += _num_objects(table[pair.load_mask()], first_foreground)
+        after += _num_objects(mask, first_foreground)
+    if after <= GROWTH * before:
+        return []
+    return [
+        f"in {len(pairs)} of the masks {before} objects became {after} pieces: thin ones break at this size. Take a "
+        f"larger --size, or --fit crop"
+    ]
+
+
+def _num_objects(mask: MaskArray, first_foreground: int) -> int:
+    """Connected pieces of each class, 8 neighbours each."""
+    ids = [value for value in np.unique(mask).tolist() if first_foreground <= value < 255]
+    return sum(int(ndimage.label(mask == value, EIGHT_NEIGHBOURS)[1]) for value in ids)
