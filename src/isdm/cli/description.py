@@ -72,7 +72,7 @@ def _lines(statistics: Statistics) -> list[str]:
     total, empty = statistics.num_pairs, statistics.num_without_foreground
     more = len(statistics.image_sizes) - 1
     lines = [
-        f"Images: {most} of {total} have {width}x{height} pixels"
+        f"Images: {most} of {total} have {width}x{height} pixels{'' if width == height else ' (width x height)'}"
         + (f", the others {more} other sizes." if more else "."),
         f"Without foreground: {empty} of {total} images.",
         f"Groups: {statistics.num_groups}; the largest, {printable(statistics.largest_group)}, counts "

@@ -141,12 +141,13 @@ def _facts(statistics: Statistics) -> list[dict[str, str]]:
 
 def _sizes(sizes: list[tuple[int, int]], statistics: Statistics) -> tuple[str, str]:
     width, height = sizes[0]
+    sides = "" if width == height else " wide and high"  # --size takes them the other way round
     if len(sizes) == 1:
-        return f"{width}×{height}", "pixels, all images"
+        return f"{width}×{height}", f"pixels{sides}, all images"
     widths, heights = zip(*sizes, strict=True)
     share = share_text(statistics.image_sizes[width, height], statistics.num_pairs)
     spans = f"{min(widths)}–{max(widths)} wide, {min(heights)}–{max(heights)} high"
-    return f"{width}×{height}", f"pixels, {share} of all; {len(sizes):,} sizes, {spans}"
+    return f"{width}×{height}", f"pixels{sides}, {share} of all; {len(sizes):,} sizes, {spans}"
 
 
 def _split_rows(statistics: Statistics) -> list[dict[str, str]]:
