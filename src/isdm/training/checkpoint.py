@@ -57,6 +57,8 @@ class Counters:
     epoch_samples: int = 0
     best_loss: float | None = None
     best_step: int = 0
+    lowest_loss: float | None = None
+    """Lowest mean loss over enough samples to tell whether the training diverges."""
     metrics: list[dict[str, float]] = field(default_factory=list)
     best_held_out: list[float] | None = None
     """Loss of each held-out image on the fixed grid, when their mean was lowest."""

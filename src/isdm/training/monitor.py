@@ -8,6 +8,7 @@ the gradient, it also shows when a model begins to copy: from then on only the f
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ from isdm.training.randomness import grid_choice, grid_noise
 
 GRID_IMAGES = 32
 GRID_STEPS = 8
+DIVERGENCE = 10.0
+"""Times its lowest value that the mean loss may rise to."""
+DIVERGENCE_SAMPLES = 1000
+"""Samples, at the least, that this mean is over: in a healthy run that of few varies as much by the draw of t."""
 
 LossOf = Callable[[Batch], Tensor]
 """The loss (B,) of the averaged weights on a batch."""
@@ -49,8 +54,7 @@ def _end_epoch(counters: Counters, window: int) -> float:
     loss, mse, vb = (total / counters.epoch_samples for total in counters.epoch_losses)
     if not math.isfinite(loss):
         raise FloatingPointError(f"The loss became {loss} in epoch {counters.epoch}")
-    earlier = [line["loss"] for line in counters.metrics if "loss" in line]
-    recent = [*(earlier[1 - window :] if window > 1 else []), loss]
+    recent = [*_recent_losses(counters, window - 1), loss]
     monitored = sum(recent) / len(recent)
     counters.metrics.append(
         {
@@ -66,6 +70,24 @@ def _end_epoch(counters: Counters, window: int) -> float:
     counters.epoch += 1
     counters.epoch_losses, counters.epoch_samples = [0.0, 0.0, 0.0], 0
     return monitored if len(recent) == window else math.inf
+
+
+def _recent_losses(counters: Counters, num_epochs: int) -> list[float]:
+    """Mean losses of the last epochs, the oldest first."""
+    latest_first = (line["loss"] for line in reversed(counters.metrics) if "loss" in line)
+    return list(islice(latest_first, num_epochs))[::-1]
+
+
+def divergence(counters: Counters, num_images: int) -> tuple[float, float] | None:
+    """After an epoch, the lowest mean loss so far and the present one, if the training diverges; else None."""
+    window = -(-DIVERGENCE_SAMPLES // num_images)
+    recent = _recent_losses(counters, window)
+    if len(recent) < window:
+        return None
+    mean = sum(recent) / window
+    if counters.lowest_loss is None or mean < counters.lowest_loss:
+        counters.lowest_loss = mean
+    return (counters.lowest_loss, mean) if 0 < DIVERGENCE * counters.lowest_loss < mean else None
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,12 @@ from isdm.training import checkpoint
 from isdm.training.batches import Batch, TrainingImages, draw_batch
 from isdm.training.checkpoint import Counters, Weights
 from isdm.training.loop import Clock, StopRule
-from isdm.training.monitor import count_samples, judge_grid, make_grid
+from isdm.training.monitor import count_samples, divergence, judge_grid, make_grid
 from isdm.training.randomness import dropout_seed
 from isdm.training.trackers import Trackers
 from isdm.training.workers import Workers
 
 STEPS_TIMED = 8
-DIVERGENCE = 10.0
-"""Times its lowest value that the monitored loss may rise to."""
 MOST_SKIPPED = 5
 """Steps in a row whose gradients may be no numbers, as single overflows in bfloat16 are."""
 
@@ -270,12 +268,11 @@ class Run:
         if monitored is not None and monitored < (counters.best_loss or math.inf):
             counters.best_loss = monitored
             self._keep()
-        elif monitored is not None and DIVERGENCE * (counters.best_loss or math.inf) < monitored < math.inf:
+        if of_epoch is not None and (rise := divergence(counters, len(self.images))) is not None:
             self._save_best()
             raise ModelError(
-                f"The loss has risen from {counters.best_loss:.4g} at step {counters.best_step:,} to {monitored:.4g} "
-                f"at step {counters.step:,}: the training diverges. The model of step {counters.best_step:,} is "
-                f"kept. {self._remedy}"
+                f"The loss has risen from {rise[0]:.4g} to {rise[1]:.4g} at step {counters.step:,}: the training "
+                f"diverges. The model of step {counters.best_step:,} is kept. {self._remedy}"
             )
 
     def _measure_grid(self) -> float:
