@@ -19,6 +19,8 @@ from isdm.config import (
     TrainConfig,
     UNetConfig,
     build,
+    inherited_by_finetuning,
+    limited,
     merged,
     parse_settings,
     read_yaml,
@@ -164,6 +166,41 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
 def test_configurations_are_frozen() -> None:
     with pytest.raises(ValidationError):
         TrainConfig().steps = 5  # type: ignore[misc]
+
+
+COSINE = {"steps": 1000, "learning_rate_decay": "cosine", "learning_rate": 3e-4}
+
+
+@pytest.mark.parametrize(
+    ("train", "own", "limits", "decay"),
+    [
+        (COSINE, {}, (250, 20_000, None), "cosine"),
+        ({"steps": 3}, {}, (1, 20_000, None), "none"),
+        (COSINE, {"max_time": "1h"}, (None, 20_000, 3600), "none"),
+        (COSINE, {"epochs": 10}, (None, 10, None), "none"),
+        (COSINE, {"steps": 70}, (70, 20_000, None), "cosine"),
+        (COSINE | {"max_time": "1h"}, {}, (None, None, None), "cosine"),
+        (COSINE | {"stop_on_copying": True, "holdout": 0.2}, {}, (None, None, None), "cosine"),
+        ({"max_time": "1h"}, {}, (None, None, None), "none"),
+        ({"epochs": 40}, {}, (None, None, None), "none"),
+    ],
+)
+def test_finetuning_ends_where_it_says_or_after_a_share_of_the_training(
+    train: dict[str, Any], own: dict[str, Any], limits: tuple[Any, ...], decay: str
+) -> None:
+    config = build(FinetuneConfig, merged(inherited_by_finetuning(train, own), own))
+    assert (config.steps, config.epochs, config.max_time) == limits
+    assert config.learning_rate_decay == decay
+    assert config.learning_rate == train.get("learning_rate", 1e-4)
+    after = limited(config, 2000)
+    assert after == (config if any(limits) else config.model_copy(update={"steps": 500}))
+    assert limited(config, None).epochs == (limits[1] or 20_000)
+
+
+def test_a_learning_rate_that_falls_without_an_end_is_refused() -> None:
+    for kind in (TrainConfig, FinetuneConfig):
+        with pytest.raises(ConfigError, match="needs steps"):
+            build(kind, {"learning_rate_decay": "cosine", "max_time": 60})
 
 
 def test_finetuning_has_its_own_batch_size_and_drop_rate() -> None:

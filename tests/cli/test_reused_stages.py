@@ -53,6 +53,19 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_a_finetuning_without_a_limit_of_its_own_is_taken(tmp_path: Path) -> None:
+    """Its steps follow from the generator's, which were taken just before."""
+    open_end: dict[str, Any] = {"steps": None, "epochs": None}
+    other = tmp_path / "other"
+    make(other, config(finetune=open_end | {"steps": 10}), *NAMES)
+    (other / "model" / "config.yaml").write_text("steps: 48")
+    take_over_stages(other, config(finetune=open_end), tmp_path / "out")
+    assert provenance.read(tmp_path / "out" / "finetuned") is None, "12 steps would be another model"
+    (other / "model" / "config.yaml").write_text("steps: 40")
+    take_over_stages(other, config(finetune=open_end), tmp_path / "again")
+    assert provenance.read(tmp_path / "again" / "finetuned") is not None
+
+
 def test_all_that_is_the_same_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other, out = tmp_path / "other", tmp_path / "out"
     make(other, config(), *NAMES)

@@ -157,6 +157,24 @@ def test_finetuning_starts_from_the_raw_weights(
     assert ModelInfo.read(tmp_path / "tuned").drop_rate == 0.2
 
 
+def test_finetuning_takes_a_quarter_of_the_steps_that_were_really_made(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    train(config(small, epochs=3), fruit, tmp_path / "model")
+    made = state_of(tmp_path / "model")["counters"]["step"]
+    assert made >= 8
+    tuned = finetune_config(tmp_path / "model", {"batch_size": 1})
+    assert tuned.steps == made // 4
+    assert finetune_config(tmp_path / "model", {"max_time": 60}).steps is None
+    finetune(tuned.model_copy(update={"steps": None, "epochs": None}), tmp_path / "model", fruit, tmp_path / "tuned")
+    assert state_of(tmp_path / "tuned")["counters"]["step"] == made // 4
+    SemanticDiffusionPipeline.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "copy")
+    assert (finetune_config(tmp_path / "copy", {}).steps, finetune_config(tmp_path / "copy", {}).epochs) == (
+        None,
+        20_000,
+    )
+
+
 def test_init_takes_over_what_fits(
     fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

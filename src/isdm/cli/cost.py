@@ -17,7 +17,7 @@ from rich.table import Table
 
 from isdm import provenance
 from isdm.cli.folds import finished_folds, fold_of, folder_of
-from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig
+from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig, limited
 from isdm.data.archives import opened_source
 from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset
 from isdm.data.image_files import read_picture
@@ -75,7 +75,8 @@ def _print_stages(config: ExperimentConfig, out: Path) -> float:
     lines.append(_training_line("train", config.train, shape, step, out / "model"))
     if config.finetune is not None:
         scale = config.finetune.batch_size / config.train.batch_size
-        lines.append(_training_line("finetune", config.finetune, shape, step * scale, out / "finetuned"))
+        finetune = limited(config.finetune, _expected_steps(config.train, shape, step))
+        lines.append(_training_line("finetune", finetune, shape, step * scale, out / "finetuned"))
     forward = step / config.train.batch_size / 3  # a training step is about three forward passes
     sample = config.candidates()
     passes = sample.num_samples * sample.steps * (1 if sample.guidance == 1 else 2)
@@ -141,6 +142,13 @@ def _shows_foreground(pair: SourcePair) -> bool:
         return bool(pair.class_ids)
     mask = pair.load_mask()
     return bool(((mask != 0) & (mask != IGNORE_INDEX)).any())
+
+
+def _expected_steps(config: TrainConfig, shape: Shape, step_seconds: float) -> int:
+    from isdm.training.loop import StopRule
+
+    rule = StopRule.of(config, shape.num_train_images)
+    return max(1, int(min(rule.max_steps, (rule.max_seconds or float("inf")) / step_seconds)))
 
 
 def _training_line(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from isdm.cli.folds import run_fold, summed_costs
 from isdm.cli.reused_stages import take_over_stages
-from isdm.config import ExperimentConfig, build, merged, read_yaml, with_preset
+from isdm.config import ExperimentConfig, build, inherited_by_finetuning, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
 from isdm.locking import one_at_a_time
 from isdm.progress import say
@@ -35,7 +35,7 @@ def read_experiment(path: Path, changes: Mapping[str, Any] | None = None) -> Exp
             values[stage] = merged({"seed": seed}, values[stage])
     values["train"] = _filled_in(values.get("train") or {"seed": seed})
     if isinstance(values.get("finetune"), Mapping) and isinstance(values["train"], Mapping):
-        values["finetune"] = merged(_inherited(values["train"]), values["finetune"])
+        values["finetune"] = merged(inherited_by_finetuning(values["train"], values["finetune"]), values["finetune"])
     config = build(ExperimentConfig, values, where=f"{path} with --set" if changes else str(path))
     folders = {"source": config.data.source, "defect_free": config.data.defect_free}
     folders = {name: (path.parent / folder).resolve() for name, folder in folders.items() if folder is not None}
@@ -48,15 +48,6 @@ def read_experiment(path: Path, changes: Mapping[str, Any] | None = None) -> Exp
 
 def _filled_in(train: Any) -> Any:
     return with_preset(train) if isinstance(train, Mapping) else train
-
-
-def _inherited(train: Mapping[str, Any]) -> dict[str, Any]:
-    """What fine-tuning takes over from the training; limits, batch size and drop rate are its own."""
-    own = {"steps", "epochs", "max_time", "batch_size", "drop_rate"}
-    inherited = {key: value for key, value in train.items() if key not in own}
-    if isinstance(train.get("steps"), int):
-        inherited["steps"] = max(1, train["steps"] // 4)
-    return inherited
 
 
 @one_at_a_time

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isdm import provenance
-from isdm.config import ExperimentConfig
+from isdm.config import ExperimentConfig, limited
 from isdm.files import ASIDE_MARK, LOCK_NAME, copy_file, flush_system, written_aside
 from isdm.progress import say
+from isdm.training.checkpoint import steps_made
 
 _ONLY_REPLACED = {".png", ".safetensors"}
 """Files that a stage may replace and never changes in place: a link to them is as good as a copy."""
@@ -26,7 +27,7 @@ def take_over_stages(other: Path, config: ExperimentConfig, out: Path) -> None:
         out: this run's folder; what it has stays as it is.
     """
     taken = []
-    for name, options in _stages(config):
+    for name, options in _stages(config, out):
         theirs, ours = provenance.read(other / name), provenance.read(out / name)
         if theirs is None or not theirs.finished or not _is_same(options, theirs):
             break
@@ -40,11 +41,11 @@ def take_over_stages(other: Path, config: ExperimentConfig, out: Path) -> None:
         say(f"{', '.join(taken)}: finished in {other} with the same options, and taken from there.")
 
 
-def _stages(config: ExperimentConfig) -> Iterator[tuple[str, provenance.Options]]:
-    """Folder and options of each stage between the data and the study."""
+def _stages(config: ExperimentConfig, out: Path) -> Iterator[tuple[str, provenance.Options]]:
+    """Folder and options of each stage between the data and the study, each asked for when those before are there."""
     yield "model", config.train
     if config.finetune is not None:
-        yield "finetuned", config.finetune
+        yield "finetuned", limited(config.finetune, steps_made(out / "model"))
     yield "synthetic", config.candidates()
     if config.select is not None:
         yield "selected", config.select

@@ -4,6 +4,7 @@ A field's description says what it does and its range; the command line shows th
 """
 
 from isdm.config.base import Seconds, Size, StageConfig, parse_duration, parse_size
+from isdm.config.finetuning import inherited_by_finetuning, limited
 from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
 from isdm.config.segmenter import SegmenterConfig
 from isdm.config.stages import DataConfig, ExperimentConfig, ExportConfig, ExportLayout, Fit, MaskReading
@@ -65,6 +66,8 @@ __all__ = [
     "TuneConfig",
     "UNetConfig",
     "build",
+    "inherited_by_finetuning",
+    "limited",
     "merged",
     "parse_duration",
     "parse_settings",

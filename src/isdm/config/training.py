@@ -12,6 +12,9 @@ LossWeighting = Literal["uniform", "min-snr"]
 TrainingImagesKind = Literal["all", "with-defects", "defect-free"]
 Compile = Literal["auto", "on", "off"]
 
+LIMITS = ("steps", "epochs", "max_time")
+"""Options that say where a training ends, whichever comes first."""
+
 
 class UNetConfig(StageConfig):
     """Shape of the denoising network (DESIGN, section 5)."""
@@ -120,9 +123,13 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _decay_needs_an_end(self) -> Self:
-        if self.learning_rate_decay == "cosine" and self.steps is None:
+        if self.learning_rate_decay == "cosine" and self.steps is None and not self._takes_its_steps_from_a_model:
             raise contradiction("learning_rate_decay 'cosine' needs steps, the step at which it reaches zero")
         return self
+
+    @property
+    def _takes_its_steps_from_a_model(self) -> bool:
+        return False
 
     @model_validator(mode="after")
     def _copying_is_seen_on_held_out_images(self) -> Self:
@@ -132,9 +139,16 @@ class TrainConfig(StageConfig):
 
 
 class FinetuneConfig(TrainConfig):
-    """Fine-tuning: the same training from the raw weights of a model, with a fresh optimiser."""
+    """Fine-tuning: the same training from the raw weights of a model, with a fresh optimiser.
+
+    With `steps`, `epochs` and `max_time` all null it takes a quarter of the steps that the model was trained for.
+    """
 
     batch_size: int = Field(12, ge=1)
     """Images a step."""
     drop_rate: float = Field(0.2, ge=0, le=1)
     """Probability that a sample's whole semantic map is set to zero (the null map)."""
+
+    @property
+    def _takes_its_steps_from_a_model(self) -> bool:
+        return all(getattr(self, limit) is None for limit in LIMITS)

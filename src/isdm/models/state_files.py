@@ -44,8 +44,8 @@ class UnreadableStateError(ValueError):
     """A file is damaged, or holds more than plain tensors; its message is the reason in a word."""
 
 
-def load_plain_tensors(path: Path) -> Any:
-    """What `torch.save` wrote to `path`, on the CPU.
+def load_plain_tensors(path: Path, *, mapped: bool = False) -> Any:
+    """What `torch.save` wrote to `path`, on the CPU; with `mapped`, tensors are read when they are used.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -54,7 +54,7 @@ def load_plain_tensors(path: Path) -> Any:
     _require_file(path)
     try:
         _refuse_compression(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (FileNotFoundError, UnreadableStateError):
         raise
     except _DAMAGED_OR_HOSTILE as error:

@@ -20,6 +20,7 @@ from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 from torch import Tensor
 
+from isdm.config import read_yaml
 from isdm.diffusion.schedule import REFERENCE_TIMESTEPS
 from isdm.errors import ModelError
 from isdm.files import sha256_of_file, write_json, write_text, write_with
@@ -125,8 +126,8 @@ def write_state(folder: Path, weights: Weights, ema: Weights, optimizer: Any, co
     write_with(folder / STATE, lambda path: torch.save(state, path))
 
 
-def read_state(folder: Path) -> dict[str, Any] | None:
-    """Read what a resumed run needs; None where the run had not saved yet.
+def read_state(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
+    """Read what a resumed run needs, or with `mapped` what is looked at; None where the run had not saved yet.
 
     Raises:
         ModelError: the state is damaged, not this package's, or of a newer one.
@@ -135,7 +136,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state = load_plain_tensors(own_file(folder, STATE))
+        state = load_plain_tensors(own_file(folder, STATE), mapped=mapped)
     except UnreadableStateError as reason:
         raise ModelError(f"{path} cannot be read ({reason}); {_BEGIN_AGAIN}.") from None
     if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in _STATE_PARTS):
@@ -145,6 +146,19 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     if unknown:
         raise ModelError(f"{path} counts {unknown[0]!r}, which this isdm does not know; {_BEGIN_AGAIN}.")
     return state
+
+
+def steps_made(folder: Path) -> int | None:
+    """Steps that a model was trained for, as far as its folder tells."""
+    try:
+        state = read_state(folder, mapped=True)
+    except ModelError:
+        state = None
+    if state is not None and isinstance(state["counters"].get("step"), int):
+        return max(1, state["counters"]["step"])
+    path = folder / "config.yaml"
+    planned = read_yaml(path).get("steps") if path.is_file() else None
+    return planned if isinstance(planned, int) else None
 
 
 def write_metrics(folder: Path, counters: Counters) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from isdm import provenance
-from isdm.config import FinetuneConfig, TrainConfig, build, merged, read_yaml
+from isdm.config import FinetuneConfig, TrainConfig, build, inherited_by_finetuning, limited, merged, read_yaml
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ModelError
 from isdm.files import write_yaml
@@ -76,16 +76,15 @@ def train(
 def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
     """Options of a fine-tuning: those of the model's own training unless `values` say otherwise.
 
-    Batch size and drop rate have defaults of their own; without a limit in `values`, a quarter of the
-    model's steps.
+    Batch size and drop rate have defaults of their own; without a limit in `values`, a quarter of the steps that
+    the model was trained for. Its learning rate falls only towards a known number of steps.
     """
-    own = {"batch_size", "drop_rate", "steps", "epochs", "max_time", "patience_steps", "device", "precision"}
     path = model / "config.yaml"
     base = read_yaml(path) if path.is_file() else {}
-    inherited = {key: value for key, value in base.items() if key not in own}
-    if not {"steps", "epochs", "max_time"} & values.keys() and base.get("steps"):
-        inherited["steps"] = max(1, base["steps"] // 4)
-    return build(FinetuneConfig, merged(inherited, values), where="the options of finetune")
+    base |= {"steps": None}  # planned, perhaps; those really made count
+    inherited = inherited_by_finetuning(base, values, not_these=("patience_steps", "device", "precision"))
+    config = build(FinetuneConfig, merged(inherited, values), where="the options of finetune")
+    return limited(config, checkpoint.steps_made(model))
 
 
 @one_at_a_time
@@ -105,6 +104,7 @@ def finetune(
         OutputError: `out` holds something else.
     """
     base = ModelInfo.read(model)
+    config = limited(config, checkpoint.steps_made(model))
     info = _model_info(dataset, config, max(config.drop_rate, base.drop_rate))
     info.trained_on["initialised_from"] = base.trained_on
     if (base.channels, len(base.classes)) != (info.channels, len(info.classes)):

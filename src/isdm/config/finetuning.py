@@ -1,0 +1,37 @@
+"""What a fine-tuning takes over from the training before it, and where it ends."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from isdm.config.training import LIMITS, FinetuneConfig
+
+_OWN = {*LIMITS, "batch_size", "drop_rate"}
+_MAY_END_EARLY = ("epochs", "max_time", "patience_steps", "stop_on_copying")
+
+
+def inherited_by_finetuning(
+    train: Mapping[str, Any], own: Mapping[str, Any], not_these: Collection[str] = ()
+) -> dict[str, Any]:
+    """Options of the training `train` that hold for a fine-tuning which has the options `own`.
+
+    Batch size and drop rate have defaults of their own. Where `own` sets no limit, a quarter of the training's steps
+    is one if it is known before, and else all are None (see `limited`). Where it sets a limit that is not in steps,
+    the learning rate does not fall: nobody knows the step at which it would reach zero.
+    """
+    inherited = {key: value for key, value in train.items() if key not in {*_OWN, *not_these}}
+    if all(own.get(limit) is None for limit in LIMITS):
+        steps = train.get("steps")
+        known = isinstance(steps, int) and not any(train.get(name) for name in _MAY_END_EARLY)
+        inherited |= {"steps": max(1, steps // 4)} if known else {"steps": None, "epochs": None}  # type: ignore[operator]
+    elif own.get("steps") is None:
+        inherited.pop("learning_rate_decay", None)
+    return inherited
+
+
+def limited(config: FinetuneConfig, train_steps: int | None) -> FinetuneConfig:
+    """With a quarter of the steps that the training made where nothing else ends it, or 20,000 epochs if unknown."""
+    if any(getattr(config, limit) is not None for limit in LIMITS):
+        return config
+    if train_steps is not None:
+        return config.model_copy(update={"steps": max(1, train_steps // 4)})
+    return config.model_copy(update={"epochs": FinetuneConfig.model_fields["epochs"].default})
