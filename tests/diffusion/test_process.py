@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from isdm.config import LossWeighting, NoiseScheduleName, Prediction
+from isdm.data.transforms import to_model_range
 from isdm.diffusion.prediction import prediction_target
 from isdm.diffusion.process import (
     discretized_gaussian_log_likelihood,
@@ -99,10 +100,12 @@ def test_bound_trains_the_variance_alone(tensors: dict[str, torch.Tensor], predi
     assert output.grad[:, 3:].abs().amax(dim=(1, 2, 3)).min() > 0
 
 
+@pytest.mark.parametrize("log_variance", [-4.0, -9.5])
+@pytest.mark.parametrize("mean", [-1.0, 0.1, 0.9995])
 @pytest.mark.parametrize("bit_depth", [8, 16])
-def test_likelihood_of_all_pixel_values_sums_to_one(bit_depth: int) -> None:
+def test_likelihood_of_all_pixel_values_sums_to_one(bit_depth: int, mean: float, log_variance: float) -> None:
     levels = 2**bit_depth
-    values = torch.linspace(-1, 1, levels)
-    mean, log_variance = torch.full((levels,), 0.1), torch.full((levels,), -4.0)
-    total = discretized_gaussian_log_likelihood(values, mean, log_variance, bit_depth).double().exp().sum()
+    values = to_model_range(np.arange(levels).astype(f"uint{bit_depth}").reshape(1, 1, levels, 1), bit_depth).ravel()
+    means, log_variances = torch.full((levels,), mean), torch.full((levels,), log_variance)
+    total = discretized_gaussian_log_likelihood(values, means, log_variances, bit_depth).double().exp().sum()
     assert total.item() == pytest.approx(1.0, abs=5e-3)

@@ -92,7 +92,8 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_variance: T
     log_above = cdf_above.clamp(min=smallest).log()
     log_not_below = (1 - cdf_below).clamp(min=smallest).log()
     log_between = (cdf_above - cdf_below).clamp(min=smallest).log()
-    return torch.where(x < -0.999, log_above, torch.where(x > 0.999, log_not_below, log_between))
+    is_lowest, is_highest = x < -1 + half_bin, x > 1 - half_bin
+    return torch.where(is_lowest, log_above, torch.where(is_highest, log_not_below, log_between))
 
 
 def _approximate_normal_cdf(x: Tensor) -> Tensor:
