@@ -22,3 +22,14 @@ def test_a_note_beside_the_progress_is_harmless_too(capsys: pytest.CaptureFixtur
     with progress("Trying", total=1) as bar:
         bar.advance(note=NAME)
     assert capsys.readouterr().err.rstrip().endswith(SHOWN)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_processes_the_first_alone_speaks(
+    rank: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    answer("Model: out")
+    say("One step takes 1 s.")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (("Model: out\n", "One step takes 1 s.\n") if rank == "0" else ("", ""))

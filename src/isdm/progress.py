@@ -119,6 +119,8 @@ def say(message: str) -> None:
 
 def answer(message: str, style: str = "") -> None:
     """Print a line of a command's result (standard output), harmless like that of `say`."""
+    if not _speaks():
+        return
     plain_console().print(printable_lines(message), style=style)
 
 

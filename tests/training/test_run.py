@@ -207,6 +207,28 @@ def test_state_from_before_samples_were_counted(
     assert all(torch.equal(whole[name], old[name]) for name in whole)
 
 
+def test_epochs_end_at_their_samples_whoever_took_them(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run begun by two processes, here made to look so, takes the samples left and no others."""
+    num_images = len(fruit.pairs("train"))
+    train(config(small, steps=2), fruit, tmp_path / "model")
+    path = tmp_path / "model" / checkpoint.STATE
+    state = torch.load(path, weights_only=True)
+    state["counters"] |= {"num_processes": 2, "samples": 16}
+    torch.save(state, path)
+    options = config(small, epochs=2)
+    train(options, fruit, tmp_path / "model")
+    counters = torch.load(path, weights_only=True)["counters"]
+    assert counters["step"] == 2 + -(-(2 * num_images - 16) // 4)
+    assert 2 * num_images <= counters["samples"] < 2 * num_images + 4
+    for processes in (1, 2, 3):  # the finished run is finished, whatever it is looked at with
+        assert StopRule.of(options, num_images, processes, Counters(**counters)).reason(Counters(**counters))
+    capsys.readouterr()
+    train(options, fruit, tmp_path / "model")
+    assert "already trained" in capsys.readouterr().err
+
+
 def test_dropout_is_the_same_after_resuming(
     fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
 ) -> None:

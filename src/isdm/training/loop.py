@@ -22,11 +22,16 @@ class StopRule:
     stop_on_copying: bool = False
 
     @staticmethod
-    def of(config: TrainConfig, num_images: int, num_processes: int = 1) -> "StopRule":
-        """Read the limits of a configuration."""
+    def of(config: TrainConfig, num_images: int, num_processes: int = 1, done: Counters | None = None) -> "StopRule":
+        """Read the limits of a configuration; `done` is where the run stands.
+
+        Epochs are counted in samples: steps made by another number of processes took others than those to come.
+        """
+        done = done or Counters()
         limits = [config.steps] if config.steps is not None else []
         if config.epochs is not None:
-            limits.append(math.ceil(config.epochs * num_images / (config.batch_size * num_processes)))
+            left = max(config.epochs * num_images - done.samples, 0)
+            limits.append(done.step + math.ceil(left / (config.batch_size * num_processes)))
         if not limits:
             raise UsageError("Neither steps nor epochs limits the training; give --steps or --epochs.")
         return StopRule(min(limits), config.max_time, config.patience_steps, config.stop_on_copying)

@@ -67,10 +67,10 @@ class Run:
             self.unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.counters = Counters(num_processes=workers.count)
-        self.stop = StopRule.of(config, len(self.images), workers.count)
         self.ema: Weights = {name: value.detach().clone() for name, value in self.unet.named_parameters()}
         self.best: tuple[Weights, Weights] | None = None  # EMA and raw weights not yet on disk
         self._resume()
+        self.stop = StopRule.of(config, len(self.images), workers.count, self.counters)
         self.network = workers.wrap(compiled(self.unet, config.compile))
         self.num_parts = 1
         self.grid_of_training = make_grid(self.images, config) if self._measures_grid else None
