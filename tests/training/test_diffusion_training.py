@@ -175,6 +175,39 @@ def test_finetuning_takes_a_quarter_of_the_steps_that_were_really_made(
     )
 
 
+def test_finetuning_keeps_the_process_and_the_prediction(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    """A copy that diffusers saved has no config.yaml; its scheduler tells what it was trained on."""
+    options = small | {"prediction": "v", "noise_schedule": "cosine", "num_train_timesteps": 500, "steps": 1}
+    train(config(options), fruit, tmp_path / "model").save_pretrained(tmp_path / "copy")
+    own = {"steps": 1, "batch_size": 2, "device": "cpu", "precision": "float32"}
+    tuned = finetune_config(tmp_path / "copy", own)
+    assert (tuned.prediction, tuned.noise_schedule, tuned.num_train_timesteps) == ("v", "cosine", 500)
+    scheduler = finetune(tuned, tmp_path / "copy", fruit, tmp_path / "tuned").scheduler.config
+    assert (scheduler.prediction_type, scheduler.beta_schedule) == ("v_prediction", "squaredcos_cap_v2")
+    for name, other, value in (("prediction", "eps", "v"), ("noise_schedule", "linear", "cosine")):
+        wrong = finetune_config(tmp_path / "copy", own | {name: other})
+        with pytest.raises(
+            ModelError, match=f"was trained with {name}={value}; fine-tune it so: --set {name}={value}"
+        ):
+            finetune(wrong, tmp_path / "copy", fruit, tmp_path / "refused")
+
+
+def test_finetuning_seeds_the_dropout_of_the_network_itself(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    """The network has the model's dropout, whatever the options say of a new one."""
+    options = small | {"unet": small["unet"] | {"dropout": 0.5}, "steps": 1}
+    train(config(options), fruit, tmp_path / "model").save_pretrained(tmp_path / "copy")
+    tuned = finetune_config(tmp_path / "copy", {"steps": 2, "batch_size": 2, "device": "cpu", "precision": "float32"})
+    assert tuned.unet.dropout == 0
+    for name in ("one", "other"):
+        torch.manual_seed(len(name))
+        finetune(tuned, tmp_path / "copy", fruit, tmp_path / name)
+    assert_same_run(tmp_path / "one", tmp_path / "other")
+
+
 def test_init_takes_over_what_fits(
     fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 
 from isdm import provenance
 from isdm.config import FinetuneConfig, TrainConfig, build, inherited_by_finetuning, limited, merged, read_yaml
@@ -13,7 +14,8 @@ from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ModelError
 from isdm.files import write_yaml
 from isdm.locking import one_at_a_time
-from isdm.model_info import ModelInfo
+from isdm.model_info import ModelInfo, trained_process
+from isdm.models.model_files import check_scheduler
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import progress, say
@@ -76,15 +78,29 @@ def train(
 def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
     """Options of a fine-tuning: those of the model's own training unless `values` say otherwise.
 
+    What the network predicts, of which process and for which maps, the model tells even without a `config.yaml`.
     Batch size and drop rate have defaults of their own; without a limit in `values`, a quarter of the steps that
     the model was trained for. Its learning rate falls only towards a known number of steps.
     """
     path = model / "config.yaml"
     base = read_yaml(path) if path.is_file() else {}
-    base |= {"steps": None}  # planned, perhaps; those really made count
+    base |= _process_of(model) | {"steps": None}  # steps planned, perhaps; those really made count
     inherited = inherited_by_finetuning(base, values, not_these=("patience_steps", "device", "precision"))
     config = build(FinetuneConfig, merged(inherited, values), where="the options of finetune")
     return limited(config, checkpoint.steps_made(model))
+
+
+def _process_of(model: Path) -> dict[str, Any]:
+    """Options of the process that a model was trained on and of the maps that it reads."""
+    info = ModelInfo.read(model)
+    scheduler = DDPMScheduler.from_config(check_scheduler(model))
+    noise_schedule, prediction = trained_process(scheduler)
+    return {
+        "noise_schedule": noise_schedule,
+        "prediction": prediction,
+        "num_train_timesteps": scheduler.config.num_train_timesteps,
+        "instances": info.instances,
+    }
 
 
 @one_at_a_time
@@ -100,7 +116,8 @@ def finetune(
         out: folder of the new model.
 
     Raises:
-        ModelError: `model` is no model, or its number of classes or channels is not the dataset's.
+        ModelError: `model` is no model, or its number of classes or channels is not the dataset's, or it was
+            trained with another process, prediction or kind of maps than the options name.
         OutputError: `out` holds something else.
     """
     base = ModelInfo.read(model)
@@ -112,11 +129,13 @@ def finetune(
             f"{model} paints {base.channels} channel(s) for {len(base.classes)} classes but {dataset.folder} has "
             f"{info.channels} and {len(info.classes)}; fine-tune on a dataset of the same form."
         )
-    if base.instances != info.instances:
-        raise ModelError(
-            f"{model} was trained with instances={base.instances}; fine-tune it so: --set instances={base.instances}."
-        )
-    unet = SemanticDiffusionPipeline.from_pretrained(model).unet
+    pipeline = SemanticDiffusionPipeline.from_pretrained(model)
+    noise_schedule, prediction = trained_process(pipeline.scheduler)
+    trained = {"instances": base.instances, "prediction": prediction, "noise_schedule": noise_schedule}
+    for name, value in trained.items():
+        if getattr(config, name) != value:
+            raise ModelError(f"{model} was trained with {name}={value}; fine-tune it so: --set {name}={value}.")
+    unet = pipeline.unet
     unet.load_state_dict(checkpoint.read_raw_weights(model))
     inputs = {"train split": info.trained_on["fingerprint"], "model": checkpoint.weights_fingerprint(model)}
     return _fit("finetune", config, unet, dataset, info, out, inputs)

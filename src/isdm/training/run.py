@@ -143,7 +143,7 @@ class Run:
             group["lr"] = learning_rate(self.config, self.counters.step, self.stop.max_steps)
         first = self.counters.samples + self.workers.index * self.config.batch_size
         batch = draw_batch(self.images, self.config, range(first, first + self.config.batch_size))
-        if self.config.unet.dropout:
+        if self.unet.config.dropout:  # a model that is fine-tuned has its own
             torch.manual_seed(dropout_seed(self.config.seed, first))
         rows = self._gradients_within_memory(batch)  # (B, 3)
         self._update()
