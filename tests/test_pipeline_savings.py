@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isdm import pipeline as pipeline_module
 from isdm.data.dataset import SegmentationClass
 from isdm.data.semantic_map import semantic_map
 from isdm.diffusion.guidance import guided_output
@@ -133,9 +134,36 @@ def test_out_of_memory_paints_fewer_at_a_time(capsys: pytest.CaptureFixture[str]
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return torch.arange(start, stop)
 
-    assert within_memory(memory_for_three, 10).tolist() == list(range(10))
+    images, fitting = within_memory(memory_for_three, 10)
+    assert (images.tolist(), fitting) == (list(range(10)), 3)
     assert tried == [(0, 10), (0, 5), (0, 3), (3, 6), (6, 9), (9, 10)]
     assert capsys.readouterr().err.count("Out of memory") == 2
+    tried.clear()
+    assert within_memory(memory_for_three, 4, most=fitting)[0].tolist() == list(range(4))
+    assert tried == [(0, 3), (3, 4)]
+
+
+def test_what_fits_into_memory_is_remembered_for_pictures_of_a_size(
+    pipeline: SemanticDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, counts = pipeline_module.sample_images, []
+
+    def memory_for_two(*inputs: Any, **options: Any) -> Tensor:
+        counts.append(len(options["generators"]))
+        if counts[-1] > 2 and options["x_T"].shape[2:] == SIZE:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return real(*inputs, **options)
+
+    monkeypatch.setattr(pipeline_module, "sample_images", memory_for_two)
+    options: dict[str, Any] = {"num_sampling_steps": 2, "sampler": "ddim"}
+    first = pipeline(flat_masks(4), **options)
+    assert np.array_equal(pipeline(flat_masks(4), **options), first)
+    pipeline(flat_masks(4)[:, :16, :16], **options)
+    assert counts == [4, 2, 2, 2, 2, 4]
+    assert capsys.readouterr().err.count("Out of memory") == 1
+    pipeline.prepare(pipeline.unet.device, torch.float32)
+    pipeline(flat_masks(4), **options)
+    assert counts[6:] == [4, 2, 2], "another arithmetic takes other memory"
 
 
 def test_other_errors_are_not_taken_for_out_of_memory() -> None:

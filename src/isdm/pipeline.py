@@ -54,6 +54,8 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._memory_format = torch.contiguous_format
         self._denoiser: Denoiser = unet
         self._null: dict[tuple[Any, ...], Conditions] = {}
+        self._fitting: dict[tuple[int, ...], int] = {}
+        """Pictures of a size that memory suffices for at a time, where it did not for more."""
         self._said_over_budget = False
 
     @classmethod
@@ -109,6 +111,7 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._memory_format = select_memory_format(device, dtype)
         self.unet.to(memory_format=self._memory_format)
         self._null.clear()
+        self._fitting.clear()
         self._denoiser = _compiled_halves(self.unet) if compile_network else self.unet
         return self
 
@@ -193,7 +196,11 @@ class SemanticDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
             refuse_no_numbers(images, indices[start:stop])
             return images
 
-        return from_model_range(within_memory(paint, len(masks)), self.info.bit_depth)
+        size = masks.shape[1:]
+        images, fitting = within_memory(paint, len(masks), self._fitting.get(size))
+        if fitting < len(masks):
+            self._fitting[size] = fitting
+        return from_model_range(images, self.info.bit_depth)
 
     def _known_images(self, backgrounds: ImageArray, masks: NDArray[np.integer[Any]]) -> Tensor:
         """Backgrounds (N, H, W, C) as the network sees images: (N, C, H, W) in [-1, 1]."""
@@ -243,9 +250,15 @@ def _compiled_halves(unet: SemanticUNet) -> Denoiser:
     return cast("Denoiser", SimpleNamespace(encode=torch.compile(unet.encode), decode=torch.compile(unet.decode)))
 
 
-def within_memory(paint: Callable[[int, int], Tensor], count: int) -> Tensor:
-    """Paint pictures `start` to `stop` of `count` at a time, fewer where memory does not suffice for all."""
-    size, start = count, 0
+def within_memory(
+    paint: Callable[[int, int], Tensor], count: int, most: int | None = None, done: str = "painted"
+) -> tuple[Tensor, int]:
+    """Paint pictures `start` to `stop` of `count`, fewer at a time where memory does not suffice for all, or `most`.
+
+    Returns:
+        What `paint` gave of all of them, and how many at a time memory sufficed for; `done` says what was done.
+    """
+    size, start = min(most or count, count), 0
     parts: list[Tensor] = []
     while start < count:
         try:
@@ -256,10 +269,10 @@ def within_memory(paint: Callable[[int, int], Tensor], count: int) -> Tensor:
             if size == 1 or not should_reduce_batch_size(error):
                 raise
             size = -(-size // 2)
-            say(f"Out of memory: {size} picture(s) are now painted at a time.")
+            say(f"Out of memory: {size} picture(s) are now {done} at a time.")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    return torch.cat(parts)
+    return torch.cat(parts), size
 
 
 def refuse_no_numbers(images: Tensor, indices: Sequence[int]) -> None:
