@@ -110,9 +110,36 @@ def test_grid_is_the_same_whenever_it_is_made(fruit: SegmentationDataset, small:
     one, two = make_grid(held_out, options), make_grid(held_out, options)
     assert one is not None
     assert two is not None
-    assert torch.equal(one.batch.noise, two.batch.noise)
-    assert one.batch.steps.tolist()[:GRID_STEPS] == [62, 187, 312, 437, 562, 687, 812, 937]
-    assert one.num_images == min(len(held_out), 32)
+    whole, part = one.batch(0, len(one)), two.batch(3, 10)
+    for name in ("x_start", "semantic_map", "steps", "noise"):
+        assert torch.equal(getattr(whole, name)[3:10], getattr(part, name)), name
+    assert whole.steps.tolist()[:GRID_STEPS] == [62, 187, 312, 437, 562, 687, 812, 937]
+    assert len(one) == min(len(held_out), 32) * GRID_STEPS
+
+
+def test_grid_is_measured_with_fewer_at_a_time_where_memory_fails(
+    fruit: SegmentationDataset,
+    small: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quick = small | {"unet": small["unet"] | {"patch_size": 4}}
+    options = config(quick, steps=2, monitor="grid", grid_interval_steps=1)
+    train(options, fruit, tmp_path / "whole")
+    real = run.hybrid_loss
+
+    def memory_for_one_or_with_gradients_two(schedule: Any, output: torch.Tensor, *inputs: Any) -> Any:
+        if len(output) > (2 if torch.is_grad_enabled() else 1):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return real(schedule, output, *inputs)
+
+    monkeypatch.setattr(run, "hybrid_loss", memory_for_one_or_with_gradients_two)
+    train(options, fruit, tmp_path / "parts")
+    said = capsys.readouterr().err
+    assert said.count("worked through in 2 parts") == said.count("1 picture(s) are now measured at a time") == 1
+    whole, parts = ([line["train_grid_loss"] for line in metrics(tmp_path / name)] for name in ("whole", "parts"))
+    assert parts == pytest.approx(whole, rel=1e-4)
 
 
 def test_grid_loss_chooses_the_checkpoint(fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path) -> None:

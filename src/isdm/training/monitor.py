@@ -7,7 +7,6 @@ the gradient, it also shows when a model begins to copy: from then on only the f
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isdm.config import TrainConfig
+from isdm.pipeline import within_memory
 from isdm.training.batches import Batch, TrainingImages
 from isdm.training.checkpoint import Counters
 from isdm.training.randomness import grid_choice, grid_noise
@@ -90,37 +90,52 @@ def divergence(counters: Counters, num_images: int) -> tuple[float, float] | Non
     return (counters.lowest_loss, mean) if 0 < DIVERGENCE * counters.lowest_loss < mean else None
 
 
-@dataclass(frozen=True)
 class Grid:
-    """A batch of every chosen image at every chosen step, with noise that never changes."""
+    """Every chosen image at every chosen step, with noise that never changes.
 
-    batch: Batch
-    num_images: int
+    Place p of it is image p // 8 at step p % 8. A batch of places is put together when it is measured: a map of many
+    classes is far larger than its picture.
+    """
+
+    def __init__(self, images: TrainingImages, chosen: list[int], config: TrainConfig) -> None:
+        self.images, self.chosen, self.seed = images, chosen, config.seed
+        self.steps = [int((place + 0.5) * config.num_train_timesteps / GRID_STEPS) for place in range(GRID_STEPS)]
+        self._fitting: int | None = None  # places that memory suffices for at a time, where it did not for more
+
+    def __len__(self) -> int:
+        return len(self.chosen) * GRID_STEPS
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """Places `start` to `stop`."""
+        places = [divmod(place, GRID_STEPS) for place in range(start, stop)]
+        rows, steps = [self.chosen[row] for row, _ in places], [self.steps[column] for _, column in places]
+        shape = self.images.image_shape
+        noise = [grid_noise(self.seed, row, step, shape) for row, step in zip(rows, steps, strict=True)]
+        return Batch(
+            self.images.x_start(rows),
+            self.images.semantic_maps(rows),
+            torch.tensor(steps),
+            torch.from_numpy(np.stack(noise)),
+        )
 
     def losses(self, loss_of: LossOf, batch_size: int) -> NDArray[np.float64]:
-        """Mean loss (M,) of each image over the steps."""
-        parts = [
-            loss_of(self.batch.part(start, start + batch_size)) for start in range(0, len(self.batch), batch_size)
-        ]
-        of_places: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
-        of_images: NDArray[np.float64] = of_places.reshape(self.num_images, GRID_STEPS).mean(axis=1)
+        """Mean loss (M,) of each image over the steps, measured `batch_size` places at a time or fewer."""
+        size = min(batch_size, self._fitting or batch_size)
+
+        def measured(start: int, stop: int) -> Tensor:
+            return loss_of(self.batch(start, stop)).double().cpu()
+
+        of_places, fitting = within_memory(measured, len(self), size, done="measured")
+        if fitting < min(size, len(self)):
+            self._fitting = fitting
+        of_images: NDArray[np.float64] = of_places.numpy().reshape(len(self.chosen), GRID_STEPS).mean(axis=1)
         return of_images
 
 
 def make_grid(images: TrainingImages, config: TrainConfig) -> Grid | None:
     """Up to 32 images at 8 steps, one in the middle of each eighth of the process; None without images."""
     chosen = grid_choice(config.seed, len(images), GRID_IMAGES).tolist()
-    if not chosen:
-        return None
-    steps = [int((place + 0.5) * config.num_train_timesteps / GRID_STEPS) for place in range(GRID_STEPS)]
-    noise = [grid_noise(config.seed, image, step, images.image_shape) for image in chosen for step in steps]
-    batch = Batch(
-        images.x_start(chosen).repeat_interleave(GRID_STEPS, dim=0),
-        images.semantic_maps(chosen).repeat_interleave(GRID_STEPS, dim=0),
-        torch.tensor(steps * len(chosen)),
-        torch.from_numpy(np.stack(noise)),
-    )
-    return Grid(batch, len(chosen))
+    return Grid(images, chosen, config) if chosen else None
 
 
 def judge_grid(counters: Counters, train: NDArray[np.float64], held_out: NDArray[np.float64] | None) -> float:

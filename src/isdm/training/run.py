@@ -277,7 +277,7 @@ class Run:
 
     def _measure_grid(self) -> float:
         assert self.grid_of_training is not None
-        size = self.config.batch_size
+        size = -(-self.config.batch_size // self.num_parts)
         self.unet.eval()
         train = self.grid_of_training.losses(self._loss_of_average, size)
         held_out = None if self.grid_held_out is None else self.grid_held_out.losses(self._loss_of_average, size)
