@@ -216,6 +216,32 @@ def test_a_lone_test_split_is_no_split(tmp_path: Path) -> None:
     assert any("split anew" in note for note in source.notes)
 
 
+@pytest.mark.parametrize("folder", ["images", "{}"])
+def test_a_split_without_any_annotation_is_left_out(tmp_path: Path, folder: str) -> None:
+    for split, annotations in {"train": [annotation(1, 1, 3)], "val": [annotation(1, 2, 7)], "test": []}.items():
+        entries = [image_entry(key, f"{split}{key}.jpg") for key in (1, 2)]
+        write_json(tmp_path / "annotations" / f"instances_{split}.json", document(entries, annotations))
+        for entry in entries:
+            write_image(tmp_path / folder.format(split) / entry["file_name"])
+    source = read_auto(tmp_path)
+    assert {pair.stem: pair.split for pair in source.pairs} == {
+        **dict.fromkeys(("train1", "train2"), "train"),
+        **dict.fromkeys(("val1", "val2"), "validation"),
+    }
+    assert source.problems == []
+    assert "the 2 test images were left out: none has an annotation, so what they show is not known" in source.notes
+    assert "2 image(s) without annotations are all background" in source.notes
+    assert not any("not in use" in note for note in source.notes)
+
+
+def test_a_split_that_isdm_exported_without_objects_is_kept(tmp_path: Path) -> None:
+    for split, annotations in {"train": [annotation(1, 1, 3)], "test": []}.items():
+        value = document([image_entry(1, f"{split}.jpg")], annotations, info=own_info())
+        write_json(tmp_path / "annotations" / f"instances_{split}.json", value)
+        write_image(tmp_path / "images" / f"{split}.jpg")
+    assert {pair.split for pair in read_auto(tmp_path).pairs} == {"train", "test"}
+
+
 def test_small_objects_lie_on_large_ones_whatever_the_order(tmp_path: Path) -> None:
     for name, order in {"up": (1, 2), "down": (2, 1)}.items():
         shapes = {1: annotation(1, 1, 7, [INNER]), 2: annotation(2, 1, 3, [SQUARE])}

@@ -9,6 +9,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from imported import NO_SPLIT, Hashes, imported, loaded
+from isdm.config import DataConfig
+from isdm.data.layouts import yolo
 from yolo_trees import HEIGHT, SQUARE, ULTRALYTICS, WIDTH, Write, line, masks, save_outlined, source_of
 
 
@@ -79,6 +81,35 @@ def test_images_without_labels_are_background(write: Write) -> None:
     source = source_of(write(texts, {"train": "images/train", "names": ["dent", "scratch"]}))
     assert {stem: int(mask.max()) for stem, mask in masks(source).items()} == {"a": 2, "b": 0, "c": 0}
     assert any("2 image(s) without a label file, or with an empty one, are all background" in n for n in source.notes)
+
+
+@pytest.mark.parametrize(("folder", "split"), [("val", "validation"), ("test", "test")])
+def test_a_split_without_any_label_file_is_left_out(write: Write, folder: str, split: str) -> None:
+    texts: dict[str, str | None] = {
+        "images/train/a.jpg": SQUARE,
+        "images/train/b.jpg": None,
+        f"images/{folder}/c.jpg": None,
+        f"images/{folder}/d.jpg": None,
+    }
+    settings = {"train": "images/train", folder: f"images/{folder}", "names": ["dent", "scratch"]}
+    source = source_of(write(texts, settings))
+    assert {pair.stem: pair.split for pair in source.pairs} == {"a": "train", "b": "train"}
+    assert source.problems == []
+    assert (
+        f"the 2 {split} images were left out: none has a label file, so what they show is not known" in source.notes
+    )
+    assert "1 image(s) without a label file, or with an empty one, are all background" in source.notes
+    assert not any("are not among those" in note for note in source.notes)
+
+
+def test_a_split_of_empty_label_files_or_without_labelled_others_is_kept(write: Write) -> None:
+    settings = {**ULTRALYTICS, "test": "images/test"}
+    texts = {"images/train/a.jpg": SQUARE, "images/val/b.jpg": "", "images/test/c.jpg": SQUARE}
+    folder = write(texts, settings)
+    assert {pair.split for pair in source_of(folder).pairs} == {"train", "validation", "test"}
+    for path in folder.glob("labels/*/?.txt"):
+        path.unlink()
+    assert len(yolo.read(folder, DataConfig(source=folder)).pairs) == 3
 
 
 def test_a_list_of_images_is_followed(write: Write) -> None:

@@ -5,8 +5,9 @@
     train/_annotations.coco.json              the images beside it; valid/, test/     Roboflow
     one JSON file                             the images beside it or in images/
 
-Categories become the classes 1, 2, … in the order of their ids; what no annotation covers is background. The
-`info` of isdm's own exports brings back all classes with their order and colours, and ignored pixels.
+Categories become the classes 1, 2, … in the order of their ids; what no annotation covers is background. A
+validation or test split without any annotation is left out. The `info` of isdm's own exports brings back all
+classes with their order and colours, and ignored pixels.
 """
 
 import re
@@ -26,6 +27,7 @@ from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, Source
 from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.recipes import kept_categories
 from isdm.data.tree_files import files_in, head, is_file, unique_stems
+from isdm.data.unlabelled import unlabelled_splits
 from isdm.errors import DataError
 from isdm.on_disk import LazySequence, repeated
 
@@ -91,6 +93,9 @@ def read(source: Path, config: DataConfig) -> Source:
     classes = find_classes(files, config)
     entries = _find_images(source, files, problems)
     entries, split_notes = _usable_splits(entries)
+    unlisted = _unlisted(entries)
+    without, left_out = unlabelled_splits(((entry.split, _is_annotated(entry)) for entry in entries), "an annotation")
+    entries = [entry for entry in entries if entry.split not in without]
     kept = kept_categories(config)
     stems = unique_stems(LazySequence(len(entries), lambda index: entries[index].path), source)
     load = partial(_load, {str(file.path): file.outlines for file in files}, classes, kept)
@@ -102,7 +107,9 @@ def read(source: Path, config: DataConfig) -> Source:
         f"where objects overlap, a smaller one lies on top of a larger one{beneath}",
         *classes.notes,
         *split_notes,
-        *_unlisted(entries),
+        *left_out,
+        *_empty(entries),
+        *unlisted,
     ]
     return Source(
         classes.names, pairs, classes.colours, notes, problems=problems, has_background=classes.has_background
@@ -235,6 +242,17 @@ def _usable_splits(entries: list[_Entry]) -> tuple[list[_Entry], list[str]]:
         return entries, []
     note = "all images are in a split named test: they are split anew"
     return [replace(entry, split=None) for entry in entries], [note]
+
+
+def _is_annotated(entry: _Entry) -> bool:
+    """Whether anything is said of an image; of those of isdm's exports it is known that nothing is to be seen."""
+    return bool(entry.image.annotations) or "isdm" in entry.file.info
+
+
+def _empty(entries: Iterable[_Entry]) -> list[str]:
+    """A note on images without annotations, which may have been forgotten."""
+    count = sum(not entry.image.annotations for entry in entries)
+    return [f"{count} image(s) without annotations are all background"] if count else []
 
 
 def _pair(entry: _Entry, stem: str, classes: CocoClasses, load: Callable[[SourcePair], MaskArray]) -> SourcePair:

@@ -4,13 +4,14 @@
 
 A line is `class x1 y1 x2 y2 …` in fractions of the image's sides. `names` in data.yaml, or `classes.txt`, name the
 classes: YOLO's class i becomes the id i + 1, for 0 is the background here. An image without a label file is
-all background. The form keeps no order of depth, so a smaller outline lies over a larger one; nor has it holes.
+all background, but a validation or test split without any label file is left out. The form keeps no order of
+depth, so a smaller outline lies over a larger one; nor has it holes.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from isdm.data.layouts.source import Source, SourcePair, inside
 from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.shapes import TOLERANCE_PX
 from isdm.data.tree_files import files_in, first_files, head, is_file, left_out_note, text_lines, unique_stems
-from isdm.data.yolo_tree import CLASSES, IMAGES, find_images, read_settings, settings_files
+from isdm.data.unlabelled import unlabelled_splits
+from isdm.data.yolo_tree import CLASSES, IMAGES, Listed, find_images, read_settings, settings_files
 from isdm.errors import DataError
 from isdm.text import listed
 
@@ -45,12 +47,13 @@ def read(source: Path, config: DataConfig) -> Source:
     settings = read_settings(source)
     listed = find_images(source, settings)
     names, ids = class_ids([settings.names[index] for index in sorted(settings.names)], settings.file)
-    problems, notes = list(listed.problems), list(listed.notes)
+    without_labels, left_out = unlabelled_splits(_labelled(source, listed), "a label file")
+    problems, notes = list(listed.problems), [*listed.notes, *left_out]
     counts: Counter[str] = Counter()
     kept: list[tuple[Path, Path, Split | None]] = []
     known: set[Path] = set()
     for split, images in listed.images.items():
-        for image in images:
+        for image in images if split not in without_labels else ():
             file = _label_file(source, image)
             try:
                 if file in known:
@@ -82,6 +85,13 @@ def read(source: Path, config: DataConfig) -> Source:
     taken = [image for images in listed.images.values() for image in images]
     notes += left_out_note(source, taken, f"are not among those that {settings.file.name} names")
     return Source(names, pairs, notes=notes, problems=problems)
+
+
+def _labelled(source: Path, listed: Listed) -> Iterator[tuple[Split | None, bool]]:
+    """Of each image its split, and whether it has a label file, which may be empty."""
+    for split, images in listed.images.items():
+        for image in images:
+            yield split, is_file(_label_file(source, image))
 
 
 def _read(pair: SourcePair, source: Path, names: Mapping[int, str], ids: Mapping[str, int]) -> MaskArray:
