@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from imported import NO_SPLIT, Hashes, imported, loaded
+from imported import NO_SPLIT, Hashes, groups_by_split, imported, loaded
 from isdm.config import DataConfig
 from isdm.data.layouts import yolo
 from yolo_trees import HEIGHT, SQUARE, ULTRALYTICS, WIDTH, Write, line, masks, save_outlined, source_of
@@ -62,6 +62,31 @@ def test_roboflows_tree_is_read(write: Write) -> None:
         ("test", "test_images_a"),
     }
     assert not any("elsewhere" in note for note in source.notes)
+
+
+def test_versions_of_a_photograph_are_a_group(write: Write) -> None:
+    """Roboflow splits first and makes versions then: equal names in two splits are two photographs."""
+    texts: dict[str, str | None] = {
+        "train/images/one_jpg.rf.0123456789abcdef0123456789abcdef.jpg": SQUARE,
+        "train/images/one_jpg.rf.fedcba98765432100123456789abcdef.jpg": SQUARE,
+        "valid/images/one_jpg.rf.11111111111111111111111111111111.jpg": SQUARE,
+        "valid/images/own.jpg": SQUARE,
+    }
+    settings = {"train": "../train/images", "val": "../valid/images", "names": ["dent", "scratch"]}
+    source = source_of(write(texts, settings))
+    assert [pair.group for pair in source.pairs] == ["train_one_jpg", "train_one_jpg", "validation_one_jpg", None]
+
+
+def test_new_splits_do_not_part_versions_of_a_photograph(write: Write) -> None:
+    texts: dict[str, str | None] = {
+        f"train/images/part{part}_jpg.rf.{part:031x}{version}.jpg": SQUARE
+        for part in range(6)
+        for version in range(3)
+    }
+    folder = write(texts, {"train": "../train/images", "names": ["dent", "scratch"]})
+    groups = groups_by_split(imported(folder))
+    assert len(groups) > 1
+    assert sum(map(len, groups.values())) == 6
 
 
 @pytest.mark.parametrize("split", [None, "train"])

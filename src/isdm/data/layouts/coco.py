@@ -25,6 +25,7 @@ from isdm.data.dataset import IGNORE_INDEX, Split
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import IMAGE_SUFFIXES, SPLIT_NAMES, Source, SourcePair, inside
 from isdm.data.pairs_on_disk import pairs_on_disk
+from isdm.data.photographs import photograph_of
 from isdm.data.recipes import kept_categories
 from isdm.data.tree_files import files_in, head, is_file, unique_stems
 from isdm.data.unlabelled import unlabelled_splits
@@ -40,7 +41,6 @@ _USUAL_NAME = re.compile(r"instances_.+|(.*[._])?annotations\.coco|.+\.coco")
 _OTHER_TASKS = re.compile(r"(captions|panoptic|image_info|person_keypoints)(_|$)")
 _LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _KEYS = re.compile(rb'"(file_name|image_id|category_id|supercategory)"\s*:')
-_ROBOFLOW_STEM = re.compile(r"(.+)\.rf\.[0-9A-Za-z]{8,}")
 _SPLIT_WORDS: dict[str, Split] = {**SPLIT_NAMES, "trainval": "train"}
 
 
@@ -288,14 +288,10 @@ def _is_wanted(class_id: int, classes: CocoClasses, kept: frozenset[str] | None)
 
 
 def _group(entry: _Entry) -> str | None:
-    """The group that isdm's export names, or the photograph that Roboflow made several versions of."""
+    """The group that isdm's export names, or the photograph that there are several versions of."""
     if "isdm" in entry.file.info:
         return entry.image.group
-    match = _ROBOFLOW_STEM.fullmatch(entry.path.stem)
-    if match is None:
-        return None
-    # Roboflow splits first and makes versions then: equal names in two splits are two photographs.
-    return f"{entry.split}_{match[1]}" if entry.split else match[1]
+    return photograph_of(entry.path.stem, entry.split)
 
 
 def _unlisted(entries: Sequence[_Entry]) -> list[str]:

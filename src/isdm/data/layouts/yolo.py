@@ -5,7 +5,8 @@
 A line is `class x1 y1 x2 y2 …` in fractions of the image's sides. `names` in data.yaml, or `classes.txt`, name the
 classes: YOLO's class i becomes the id i + 1, for 0 is the background here. An image without a label file is
 all background, but a validation or test split without any label file is left out. The form keeps no order of
-depth, so a smaller outline lies over a larger one; nor has it holes.
+depth, so a smaller outline lies over a larger one; nor has it holes. Roboflow's versions of one photograph are a
+group.
 """
 
 import math
@@ -22,6 +23,7 @@ from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import Source, SourcePair, inside
 from isdm.data.pairs_on_disk import pairs_on_disk
+from isdm.data.photographs import photograph_of
 from isdm.data.shapes import TOLERANCE_PX
 from isdm.data.tree_files import files_in, first_files, head, is_file, left_out_note, text_lines, unique_stems
 from isdm.data.unlabelled import unlabelled_splits
@@ -72,7 +74,14 @@ def read(source: Path, config: DataConfig) -> Source:
     stems = unique_stems([image for image, _, _ in kept], source)
     read = partial(_read, source=source, names=settings.names, ids=ids)
     pairs = pairs_on_disk(
-        SourcePair.of(image, file if is_file(file) else image, stem, read, split=split)
+        SourcePair.of(
+            image,
+            file if is_file(file) else image,
+            stem,
+            read,
+            group=photograph_of(image.stem, split),
+            split=split,
+        )
         for (image, file, split), stem in zip(kept, stems, strict=True)
     )
     notes.insert(
