@@ -64,6 +64,23 @@ def test_roboflows_tree_is_read(write: Write) -> None:
     assert not any("elsewhere" in note for note in source.notes)
 
 
+def test_splits_that_are_named_but_not_there_are_noted(write: Write) -> None:
+    """Roboflow's data.yaml names all three, Ultralytics' of COCO a list of test images, whichever were fetched."""
+    settings = {
+        "train": "../train/images",
+        "val": ["../valid/images", "more"],
+        "test": "test-dev2017.txt",
+        "names": ["dent", "scratch"],
+    }
+    source = source_of(write({"train/images/a.jpg": SQUARE, "train/images/b.jpg": SQUARE}, settings))
+    assert source.problems == []
+    assert {pair.split for pair in source.pairs} == {"train"}
+    assert source.notes[1:] == [
+        "there is no validation split: data.yaml names '../valid/images', 'more', which is not in the source",
+        "there is no test split: data.yaml names 'test-dev2017.txt', which is not in the source",
+    ]
+
+
 def test_versions_of_a_photograph_are_a_group(write: Write) -> None:
     """Roboflow splits first and makes versions then: equal names in two splits are two photographs."""
     texts: dict[str, str | None] = {

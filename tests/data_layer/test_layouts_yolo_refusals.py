@@ -18,16 +18,27 @@ def write(tmp_path: Path) -> Write:
     return partial(save_outlined, tmp_path / "source")
 
 
-def test_a_path_that_leads_out_of_the_source_is_refused(
+def test_a_path_that_leads_out_of_the_source_is_not_followed(
     write: Write, tmp_path: Path, put: Callable[..., Path]
 ) -> None:
     put("elsewhere/pictures/x.jpg", np.zeros((HEIGHT, WIDTH)))
+    outside = "../elsewhere/pictures"
     texts = {"images/train/a.jpg": SQUARE}
-    folder = write(texts, {"train": "images/train", "val": "../elsewhere/pictures", "names": ["dent", "scratch"]})
+    folder = write(texts, {"train": "images/train", "val": outside, "names": ["dent", "scratch"]})
     source = source_of(folder)
     assert [pair.stem for pair in source.pairs] == ["a"]
+    assert f"there is no validation split: data.yaml names '{outside}', which is not in the source" in source.notes
+    source = source_of(write(texts, {"train": outside, "val": "images/train", "names": ["dent", "scratch"]}))
     assert source.problems == [
-        f"{folder / 'data.yaml'}: the path '../elsewhere/pictures' (validation) is not in {folder}; put it there"
+        f"{folder / 'data.yaml'}: the path '{outside}' (train) is not in {folder}; put it there"
+    ]
+
+
+def test_a_part_of_a_split_that_is_not_there_is_named(write: Write) -> None:
+    settings = {"train": "images/train", "val": ["images/val", "images/more"], "names": ["dent", "scratch"]}
+    folder = write({"images/train/a.jpg": SQUARE, "images/val/b.jpg": SQUARE}, settings)
+    assert source_of(folder).problems == [
+        f"{folder / 'data.yaml'}: the path 'images/more' (validation) is not in {folder}; put it there"
     ]
 
 

@@ -6,7 +6,7 @@ source's own folders are taken where none is found. Nothing outside the source i
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,8 +117,9 @@ def find_images(source: Path, settings: Settings) -> Listed:
     problems: list[str] = []
     stale: list[str] = []
     images: dict[Split | None, list[Path]] = {}
+    missing = [split for split, entries in places.items() if split != "train" and _is_missing(entries)]
     for split, entries in places.items():
-        for entry, place in entries:
+        for entry, place in () if split in missing else entries:
             if place is None:
                 problems.append(
                     f"{settings.file}: the path {shown(entry)} ({split}) is not in {source}; put it there"
@@ -137,7 +138,15 @@ def find_images(source: Path, settings: Settings) -> Listed:
             f"{len(stale)} path(s) that {settings.file.name} leads to are from elsewhere, such as {shown(stale[0])}; "
             "what has the same name in the source was taken"
         )
+    for split in missing:
+        told = ", ".join(shown(entry) for entry, _ in places[split])
+        notes.append(f"there is no {split} split: {settings.file.name} names {told}, which is not in the source")
     return _without_doubles(Listed(images, from_lists, problems, notes), settings.file)
+
+
+def _is_missing(entries: Sequence[tuple[str, Place | None]]) -> bool:
+    """Whether a split is named that is not there at all: templates name all three, whichever were exported."""
+    return bool(entries) and all(place is None for _, place in entries)
 
 
 def _place(source: Path, base: str, entry: str) -> Place | None:
