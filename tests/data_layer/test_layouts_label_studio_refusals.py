@@ -185,3 +185,14 @@ def test_a_task_that_cannot_be_used_brings_no_class(write: Write) -> None:
     source = source_of(folder)
     assert len(source.problems) == 2
     assert source.class_names == ("background", "scratch")
+
+
+def test_an_export_without_its_images_says_which_are_missing(write: Write) -> None:
+    """Label Studio's JSON export holds none, so this is the commonest first try."""
+    tasks = (task(f"/data/upload/1/{name}.jpg", annotation(SQUARE), id=place) for place, name in enumerate("abc"))
+    folder = write(*tasks, pictures=("other.jpg",))
+    with pytest.raises(DataError, match="no usable label beside the background; mend these 3 problem") as caught:
+        source_of(folder)
+    for place, name in enumerate("abc"):
+        expected = f"task {place}: {folder} has 0 images '{name}.jpg', not one; put it there, such as into images/"
+        assert expected in str(caught.value)

@@ -188,6 +188,17 @@ def test_a_tree_without_any_shape_is_refused(write: Write, tmp_path: Path) -> No
         source_of(tmp_path / "source")
 
 
+def test_where_no_file_is_sound_all_problems_are_told(write: Write, tmp_path: Path) -> None:
+    for stem in "abc":
+        write(stem, shape("dent", SQUARE)).with_suffix(".jpg").unlink()
+    with pytest.raises(DataError, match="no usable label beside the background; mend these 3 problem") as caught:
+        source_of(tmp_path / "source")
+    assert [line.partition(": ")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        str(tmp_path / "source" / f"{stem}.json") for stem in "abc"
+    ]
+    assert "0 classes" not in str(caught.value)
+
+
 def test_too_many_classes_are_refused(write: Write, tmp_path: Path) -> None:
     write("a", *(shape(f"class {index}", SQUARE) for index in range(255)))
     with pytest.raises(DataError, match="has 255 classes beside the background"):

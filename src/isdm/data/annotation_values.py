@@ -80,6 +80,28 @@ def class_ids(names: Sequence[str], told_by: Path) -> tuple[tuple[str, ...], dic
     return ("background", *foreground), ids
 
 
+def found_class_ids(
+    labels: Iterable[str], told_by: Path, problems: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """`class_ids` of the labels that were found, sorted.
+
+    Args:
+        labels: what was found.
+        told_by: where.
+        problems: what is wrong with pictures, which is why no label may have been found.
+
+    Raises:
+        DataError: as for `class_ids`; with all problems where they are the reason.
+    """
+    names = sorted(labels)
+    if problems and all(name.lower() in BACKGROUND_LABELS for name in names):
+        raise DataError(
+            f"{told_by} has no usable label beside the background; mend these {len(problems)} problem(s):\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+        )
+    return class_ids(names, told_by)
+
+
 def declared_labels(source: Path, files: Iterable[str]) -> tuple[Path, list[str]] | None:
     """The first of `files` that is in the source, and the labels in it, one a line."""
     path = next((source / name for name in files if is_file(source / name)), None)

@@ -19,7 +19,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from isdm.config import DataConfig
 from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, picture_size, polygon, tried
-from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, number, point_list, shown
+from isdm.data.annotation_values import (
+    check_size,
+    class_ids,
+    declared_labels,
+    found_class_ids,
+    label_text,
+    number,
+    point_list,
+    shown,
+)
 from isdm.data.image_files import MaskArray
 from isdm.data.json_lists import read_items
 from isdm.data.label_studio_rle import brush_pixels, check_brush
@@ -96,7 +105,10 @@ def read(source: Path, config: DataConfig) -> Source:
     found = _found(exports, source, declared)
     places, problems = _usable(found)
     labels = {label for place in places for label in found.task(place).labels}
-    names, ids = class_ids(declared[1] if declared else sorted(labels), declared[0] if declared else exports[0])
+    if declared:
+        names, ids = class_ids(declared[1], declared[0])
+    else:
+        names, ids = found_class_ids(labels, exports[0], problems)
     stems = unique_stems(LazySequence(len(places), lambda row: Path(found.task(places[row]).image)), source)
     read_mask = partial(_load, found, ids)
     pairs = pairs_on_disk(

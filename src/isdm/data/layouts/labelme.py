@@ -10,14 +10,22 @@ labelled `__ignore__` are ignored pixels.
 import math
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from isdm.config import DataConfig
 from isdm.data.annotated_shapes import Pixels, Shape, bitmap, box, load_drawn, picture_size, polygon
-from isdm.data.annotation_values import check_size, class_ids, declared_labels, label_text, point_list, shown
+from isdm.data.annotation_values import (
+    check_size,
+    class_ids,
+    declared_labels,
+    found_class_ids,
+    label_text,
+    point_list,
+    shown,
+)
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, inside, of_file
@@ -87,7 +95,7 @@ def read(source: Path, config: DataConfig) -> Source:
             found.append((annotated.image, path))
             kinds.update(annotated.kinds or ["nothing"])
             kinds["by stem"] += annotated.found_by_stem
-    names, ids = _classes(labels, declared, source)
+    names, ids = _classes(labels, declared, source, problems)
     stems = unique_stems([image for image, _ in found], source)
     read = of_file(partial(load_mask, source=source, ids=ids))
     pairs = pairs_on_disk(
@@ -216,10 +224,12 @@ def _dots(points: list[tuple[float, float]], height: int, width: int) -> BoolArr
 
 
 def _classes(
-    labels: set[str], declared: tuple[Path, list[str]] | None, source: Path
+    labels: set[str], declared: tuple[Path, list[str]] | None, source: Path, problems: Sequence[str]
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    told_by, listed = declared or (source, sorted(labels))
-    names, ids = class_ids([name for name in listed if name != IGNORE_LABEL], told_by)
+    if declared:
+        names, ids = class_ids([name for name in declared[1] if name != IGNORE_LABEL], declared[0])
+    else:
+        names, ids = found_class_ids(labels - {IGNORE_LABEL}, source, problems)
     return names, {**ids, IGNORE_LABEL: IGNORE_INDEX}
 
 
