@@ -11,6 +11,7 @@ import pytest
 from isdm.errors import DataError
 from isdm.files import (
     append_json_line,
+    append_json_lines,
     read_json,
     read_json_lines,
     remove_abandoned,
@@ -148,6 +149,17 @@ def test_a_cut_last_line_is_left_out_where_that_is_tolerated(tmp_path: Path, cut
     append_json_line(path, {"n": 1, "text": "ü"})
     path.write_bytes(path.read_bytes()[:-cut])
     assert read_json_lines(path, tolerate_cut_tail=True) == [{"n": 0}]
+
+
+@pytest.mark.parametrize("length", [0, 1, 8191, 8192, 8193, 20_000])
+@pytest.mark.parametrize("whole", [0, 2])
+def test_a_cut_last_line_is_removed_before_more_is_appended(tmp_path: Path, length: int, whole: int) -> None:
+    path = tmp_path / "log.jsonl"
+    append_json_lines(path, [{"n": n} for n in range(whole)])
+    with path.open("ab") as file:
+        file.write(b"{" * length)
+    append_json_lines(path, [{"n": 7}, {"n": 8}])
+    assert read_json_lines(path) == [*({"n": n} for n in range(whole)), {"n": 7}, {"n": 8}]
 
 
 def test_a_cut_last_line_is_an_error_where_it_is_not_tolerated(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -202,21 +202,41 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _refused_number(text)
 
 
+_TAIL_BYTES = 2**13
+"""Read at once to find the last line's end."""
+
+
 def append_json_line(path: Path, value: Any) -> None:
     """Append one object to a JSON-lines file and make it durable; see `append_json_lines`."""
     append_json_lines(path, [value])
 
 
 def append_json_lines(path: Path, values: Iterable[Any]) -> None:
-    """Append objects to a JSON-lines file and make them durable.
+    """Append objects to a JSON-lines file and make them durable; a last line that a kill has cut is removed first.
 
-    A kill can leave the last line cut; `read_json_lines` drops such a tail.
+    A kill can cut the last line again; `read_json_lines` drops such a tail where it is asked to.
     """
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a+b") as file:
+        _cut_tail(file)
         for value in values:
-            file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _cut_tail(file: BinaryIO) -> None:
+    """Remove what stands behind the last line end, so that what is appended starts on a line of its own."""
+    end = whole = file.seek(0, os.SEEK_END)
+    while whole:
+        start = max(0, whole - _TAIL_BYTES)
+        file.seek(start)
+        found = file.read(whole - start).rfind(b"\n")
+        if found >= 0:
+            whole = start + found + 1
+            break
+        whole = start
+    if whole < end:
+        file.truncate(whole)
 
 
 def write_json_lines(path: Path, values: Iterable[Any]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from isdm.errors import DataError
+from isdm.files import append_json_line
 from isdm.synthesis.parts import Parts
 
 
@@ -27,9 +28,7 @@ def test_lines_of_all_files_come_in_order_and_once(tmp_path: Path) -> None:
 def test_a_cut_line_is_removed_before_more_is_appended(tmp_path: Path) -> None:
     parts = Parts(tmp_path)
     write(parts.folder / "0.jsonl", [0, 1], tail='{"sample_index": 22')
-    path = parts.own("0")
-    with path.open("a") as file:
-        file.write('{"sample_index": 2}\n')
+    append_json_line(parts.own("0"), {"sample_index": 2})
     assert parts.finished().tolist() == [0, 1, 2]
 
 

@@ -44,13 +44,9 @@ def read_judgements(split_folder: Path) -> dict[str, bool]:
 
 
 def append_judgement(split_folder: Path, image_file_name: str, verdict: Verdict) -> None:
-    """Add a person's verdict on a picture, durably. A line that a kill has cut before is ended first."""
-    path = split_folder / FILE_NAME
-    if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    """Add a person's verdict on a picture, durably."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    append_json_line(path, {"image_file_name": image_file_name, "verdict": verdict, "time": time})
+    append_json_line(split_folder / FILE_NAME, {"image_file_name": image_file_name, "verdict": verdict, "time": time})
 
 
 def with_judgements(fingerprint: str, judgements: Mapping[str, bool]) -> str:

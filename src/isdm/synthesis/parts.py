@@ -26,11 +26,8 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def own(self, name: str) -> Path:
-        """The file that the process `name` appends to, its cut last line removed."""
-        path = self.folder / f"{name}.jsonl"
-        if path.is_file():
-            _cut_tail(path)
-        return path
+        """The file that the process `name` appends to."""
+        return self.folder / f"{name}.jsonl"
 
     def finished(self) -> Indices:
         """Numbers of the finished samples, ascending."""
@@ -78,12 +75,3 @@ def _whole_lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, int]]:
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise DataError(f"{path}, line {number} is not what `isdm sample` writes; remove it.") from None
         offset += len(line)
-
-
-def _cut_tail(path: Path) -> None:
-    """Cut a half-written last line off, so that the next one starts on a line of its own."""
-    with path.open("r+b") as file:
-        whole = 0
-        for line in file:
-            whole += len(line) if line.endswith(b"\n") else 0
-        file.truncate(whole)
