@@ -297,7 +297,7 @@ def write_archives(folder: Path) -> None:
 def read_archives(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         with ExitStack() as stack:
-            opened, _ = opened_source(path, folder / "out" / "data", stack)
+            opened = opened_source(path, folder / "out" / "data", stack).folder
             assert opened.resolve().is_relative_to(folder.resolve())
 
 

@@ -1,6 +1,8 @@
 """Archives as sources: unpacked aside, and refused where they lead out or are no archives."""
 
 import io
+import json
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,6 +14,7 @@ from isdm.config import DataConfig, build
 from isdm.data import archives
 from isdm.data.importing import import_dataset
 from isdm.errors import DataError
+from isdm.files import ASIDE_MARK
 
 
 def packed(source: Path, path: Path, top: str = "") -> Path:
@@ -43,7 +46,62 @@ def test_an_archive_is_imported_like_its_folder(
     assert import_dataset(build(DataConfig, {"source": archive}), tmp_path / "unpacked").splits == folder.splits
 
 
-@pytest.mark.parametrize("bad", ["../outside.png", "/etc/outside.png", "a/../../outside.png", "C:\\outside.png"])
+@pytest.mark.parametrize("top", ["", "fruit\\"])
+def test_a_zip_with_windows_separators_is_imported(fruit_source: Path, tmp_path: Path, top: str) -> None:
+    """As Compress-Archive of PowerShell 5 writes them, folders included."""
+    folder = imported(fruit_source)
+    with zipfile.ZipFile(tmp_path / "fruit.zip", "w") as archive:
+        for path in sorted(fruit_source.rglob("*")):
+            name = top + str(path.relative_to(fruit_source)).replace("/", "\\")
+            archive.writestr(name if path.is_file() else f"{name}\\", path.read_bytes() if path.is_file() else b"")
+    dataset = import_dataset(build(DataConfig, {"source": tmp_path / "fruit.zip"}), tmp_path / "unpacked")
+    for split in folder.splits:
+        assert dataset.fingerprint(split) == folder.fingerprint(split)
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_messages_name_the_archive(
+    fruit_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_relative: bool
+) -> None:
+    """Not the folder where it was unpacked, for that is gone when they are read."""
+    (fruit_source / "masks" / "fruit0_0.png").unlink()
+    (fruit_source / "masks" / "fruit0_1.png").write_text("no picture")
+    (fruit_source / "images" / "fruit0_2.png").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    archive = packed(fruit_source, tmp_path / "fruit.zip", "top/")
+    archive = Path(archive.name) if is_relative else archive
+    out = Path("deep/out") if is_relative else tmp_path / "out"
+    with pytest.raises(DataError) as caught:
+        import_dataset(build(DataConfig, {"source": archive}), out)
+    dataset = import_dataset(build(DataConfig, {"source": archive, "skip_bad": True}), out)
+    texts = [str(caught.value), (out / "left_out.txt").read_text(), json.dumps(dataset.info.source)]
+    assert not any(ASIDE_MARK in text for text in texts)
+    for text in texts[:2]:
+        assert f"{archive}/top/images/fruit0_0.png has no mask; expected {archive}/top/masks/fruit0_0.png" in text
+        assert f"{archive}/top/masks/fruit0_1.png" in text
+        assert f"{archive}/top/images/fruit0_2.png" in text
+
+
+def test_refusals_name_the_archive(fruit_source: Path, tmp_path: Path) -> None:
+    """Those of a layout and those of the unpacking."""
+    (fruit_source / "masks").rename(fruit_source / "other")
+    archive = packed(fruit_source, tmp_path / "fruit.zip")
+    with pytest.raises(DataError, match=f"^{re.escape(str(archive))} needs a folder images/"):
+        import_dataset(build(DataConfig, {"source": archive}), tmp_path / "out")
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("images", b"")
+        made.writestr("images/a.png", b"")
+    with pytest.raises(DataError, match=r"has .*fruit\.zip/images.* as a file and as a folder"):
+        import_dataset(build(DataConfig, {"source": archive}), tmp_path / "out")
+
+
+BAD_PATHS = [
+    *("../outside.png", "/etc/outside.png", "a/../../outside.png", "C:\\outside.png", "C:/outside.png"),
+    *("..\\outside.png", "\\outside.png", "\\\\server\\outside.png", "a\\..\\..\\outside.png"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_PATHS)
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_path_that_leads_out_is_refused(tmp_path: Path, bad: str, kind: str) -> None:
     path = tmp_path / f"bad.{kind}"

@@ -111,7 +111,7 @@ def _shape(config: DataConfig, data: Path) -> Shape:
         image, _ = dataset.load(pairs[0])
         return Shape((image.shape[0], image.shape[1]), image.shape[2], dataset.info.num_classes, len(pairs))
     with ExitStack() as stack:
-        folder, _ = opened_source(config.source, Path(gettempdir()) / "plan", stack)
+        folder = opened_source(config.source, Path(gettempdir()) / "plan", stack).folder
         return _shape_of_source(config.model_copy(update={"source": folder}))
 
 

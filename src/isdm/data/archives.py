@@ -2,15 +2,19 @@
 
 import errno
 import lzma
+import os
 import shutil
 import struct
 import tarfile
 import zipfile
 import zlib
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from isdm.errors import DataError
+from isdm.errors import DataError, IsdmError
 from isdm.files import ASIDE_MARK
 from isdm.progress import say, track
 
@@ -26,19 +30,31 @@ DAMAGED = (
 """What the unpackers of the standard library raise for an archive that is not whole."""
 
 
-def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path | None]:
-    """The folder to read, and the archive where `source` is one; it is unpacked beside `out` until `stack` closes.
+class OpenedSource(NamedTuple):
+    """A source to read."""
+
+    folder: Path
+    archive: Path | None
+    """That it was unpacked from, where the source is one."""
+    told: Callable[[str], str]
+    """Gives a message with the archive in the place of the folder that it was unpacked to, which nobody finds."""
+
+
+def opened_source(source: Path, out: Path, stack: ExitStack) -> OpenedSource:
+    """Open a folder, or unpack an archive beside `out` until `stack` closes; errors until then name the archive.
 
     Raises:
         DataError: the file is no archive, is damaged, unpacks to too much, or would leave its folder.
     """
     if not source.is_file():
-        return source, None
+        return OpenedSource(source, None, str)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = out.parent / f"{ASIDE_MARK}source-{out.name}"
     shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
     folder.mkdir()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    told = partial(_named_after, source, folder)
+    stack.enter_context(_errors_told(told))
     say(f"Unpacking {source} for the time of the import.")
     try:
         if zipfile.is_zipfile(source):
@@ -62,12 +78,30 @@ def opened_source(source: Path, out: Path, stack: ExitStack) -> tuple[Path, Path
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way that Python does not know
         raise DataError(f"{source} cannot be unpacked ({error}); pack it plainly, without password.") from None
     inner = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    return (inner[0] if len(inner) == 1 and inner[0].is_dir() else folder), source
+    return OpenedSource(inner[0] if len(inner) == 1 and inner[0].is_dir() else folder, source, told)
+
+
+def _named_after(archive: Path, folder: Path, text: str) -> str:
+    """The text with an archive's name for that of the folder where it was unpacked, however that is written."""
+    for path in (os.path.realpath(folder), str(folder)):
+        text = text.replace(path, str(archive))
+    return text.replace(folder.name, archive.name)
+
+
+@contextmanager
+def _errors_told(told: Callable[[str], str]) -> Iterator[None]:
+    try:
+        yield
+    except IsdmError as error:
+        error.args = tuple(told(part) if isinstance(part, str) else part for part in error.args)
+        raise
 
 
 def _unpack_zip(source: Path, folder: Path) -> None:
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
+        for member in members:  # some packers of Windows, such as PowerShell 5, write its own separator
+            member.filename = member.filename.replace("\\", "/")
         _refuse_outside(source, [member.filename for member in members])
         _refuse_bomb(source, sum(member.file_size for member in members), source.stat().st_size)
         for member in track(members, "Unpacking", total=len(members), unit="files"):

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
@@ -70,7 +70,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
         find_recipe(config.recipe)
     with ExitStack() as stack:
         stack.enter_context(locked(beside(out)))
-        folder, archive = opened_source(config.source, out, stack)
+        folder, archive, told = opened_source(config.source, out, stack)
         layout, source = read_source(config.model_copy(update={"source": folder}))
         say(f"{config.source} has the layout {layout}: {len(source.pairs)} pairs.")
         inputs = {"source": sha256_of_file(archive) if archive is not None else _fingerprint(source)}
@@ -92,7 +92,7 @@ def import_dataset(config: DataConfig, out: Path) -> SegmentationDataset:
             raise ConfigError(f"train = {chosen.train} but there are {len(source.pairs)} pairs in all; lower it.")
         work = _work_folder(out, config, inputs)
         try:
-            notes = _import(source, chosen, classes, layout, work)
+            notes = _import(source, chosen, classes, layout, work, told)
         except IsdmError:
             shutil.rmtree(work)
             raise
@@ -154,8 +154,15 @@ def _work_folder(out: Path, config: DataConfig, inputs: dict[str, str]) -> Path:
     return work
 
 
-def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: str, work: Path) -> list[str]:
-    """Make the dataset in `work`; returns the sentences that say what was done."""
+def _import(
+    source: Source,
+    config: DataConfig,
+    classes: ChosenClasses,
+    layout: str,
+    work: Path,
+    told: Callable[[str], str],
+) -> list[str]:
+    """Make the dataset in `work`; returns the sentences that say what was done, which pass `told` as problems do."""
     images, unusable = image_rule(source)
     if images is None:
         raise DataError(
@@ -171,7 +178,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     )
     outcomes, thumbnails = prepare_all(source.pairs, preparation)
     double_names, doubles = _double_names(source.pairs)
-    problems = list(dict.fromkeys([*source.problems, *double_names, *outcomes.problems]))
+    problems = list(dict.fromkeys(map(told, [*source.problems, *double_names, *outcomes.problems])))
     is_good = outcomes.is_good
     is_good[doubles] = False  # nobody can tell which is meant
     if not is_good.any() or (problems and not config.skip_bad):
@@ -200,6 +207,7 @@ def _import(source: Source, config: DataConfig, classes: ChosenClasses, layout: 
     if problems:
         write_text(work / LEFT_OUT_FILE, "".join(f"{problem}\n" for problem in problems))
         notes.append(f"{len(problems)} problem(s): what they name was left out and is listed in {LEFT_OUT_FILE}")
+    notes = [told(note) for note in notes]
     _place(work, pairs_of(outputs), outputs, chosen, has_instances=has_instances)
     about = {"layout": layout, "folder": config.source.resolve().name, "notes": notes, "left_out": len(problems)}
     name = work.name.removeprefix(f"{ASIDE_MARK}import-")
