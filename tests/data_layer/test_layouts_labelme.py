@@ -205,6 +205,22 @@ def test_a_renamed_image_is_found_by_its_json_files_name(write: Write, tmp_path:
     assert any("1 image(s) are not where imagePath says" in note for note in source.notes)
 
 
+@pytest.mark.parametrize("folder", ["..\\imgs\\", "../../imgs/", "C:\\Users\\me\\", "/home/me/", "moved/"])
+def test_an_image_whose_path_leads_elsewhere_is_found_beside_its_json_file(
+    write: Write, tmp_path: Path, put: Callable[..., Path], folder: str
+) -> None:
+    put("imgs/IMG_0001.jpg", np.zeros((HEIGHT, WIDTH)))
+    write("in/a", shape("dent", SQUARE), imagePath=f"{folder}a.jpg")
+    save_picture(tmp_path / "source" / "in" / "IMG_0001.jpg")
+    write("in/b", shape("dent", SQUARE), imagePath=f"{folder}IMG_0001.jpg").with_suffix(".jpg").unlink()
+    source = source_of(tmp_path / "source")
+    assert source.problems == []
+    assert [pair.image for pair in source.pairs] == [
+        tmp_path / "source" / "in" / name for name in ("a.jpg", "IMG_0001.jpg")
+    ]
+    assert "2 image(s) are not where imagePath says but beside the JSON file that names them" in source.notes
+
+
 def test_an_absolute_path_into_a_relative_source_is_followed(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,12 +84,6 @@ BAD_FILES = {
     "shapes is {'a': 1}; it must be a list": {"shapes": {"a": 1}},
     "imagePath is None; it must name the image": {"imagePath": None},
     "imagePath is ['a.jpg']": {"imagePath": ["a.jpg"]},
-    "imagePath '' leads out of": {"imagePath": ""},
-    "imagePath '../../secret.jpg' leads out of": {"imagePath": "../../secret.jpg"},
-    "imagePath '..\\\\..\\\\secret.jpg' leads out of": {"imagePath": "..\\..\\secret.jpg"},
-    "imagePath '/etc/hosts' leads out of": {"imagePath": "/etc/hosts"},
-    "imagePath 'C:\\\\pictures\\\\bad.jpg' leads out of": {"imagePath": "C:\\pictures\\bad.jpg"},
-    "imagePath 'a\\x00.jpg' leads out of": {"imagePath": "a\0.jpg"},
     "the annotation is for an image of 50x40 but": {"imageWidth": 50},
     "the annotation is for an image of 60x'40' but": {"imageHeight": "40"},
 }
@@ -103,6 +97,31 @@ def test_a_bad_file_is_named(write: Write, tmp_path: Path, message: str) -> None
     assert [pair.stem for pair in source.pairs] == ["good"]
     (problem,) = source.problems
     assert problem.startswith(f"{tmp_path / 'source' / 'bad.json'}: ")
+    assert message in problem
+
+
+NAMES_THAT_LEAD_OUT = {
+    "imagePath '' leads out of": "",
+    "imagePath '../../secret.jpg' leads out of": "../../secret.jpg",
+    "imagePath '..\\\\..\\\\secret.jpg' leads out of": "..\\..\\secret.jpg",
+    "imagePath '/etc/hosts' leads out of": "/etc/hosts",
+    "imagePath 'C:\\\\pictures\\\\bad.jpg' leads out of": "C:\\pictures\\bad.jpg",
+    "imagePath 'a\\x00.jpg' leads out of": "a\0.jpg",
+}
+
+
+@pytest.mark.parametrize("message", NAMES_THAT_LEAD_OUT)
+def test_a_path_that_leads_out_is_refused_where_nothing_is_beside(
+    write: Write, tmp_path: Path, put: Callable[..., Path], message: str
+) -> None:
+    put("secret.jpg", np.zeros((HEIGHT, WIDTH)))
+    write("in/good", shape("dent", SQUARE))
+    path = write("in/bad", shape("dent", SQUARE), imagePath=NAMES_THAT_LEAD_OUT[message])
+    path.with_suffix(".jpg").unlink()
+    source = source_of(tmp_path / "source")
+    assert [pair.stem for pair in source.pairs] == ["good"]
+    (problem,) = source.problems
+    assert problem.startswith(f"{path}: ")
     assert message in problem
 
 

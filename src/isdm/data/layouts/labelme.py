@@ -10,7 +10,7 @@ labelled `__ignore__` are ignored pixels.
 import math
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
@@ -54,7 +54,7 @@ class Annotated(NamedTuple):
     size: tuple[int, int]
     shapes: list[Shape]
     kinds: list[str]
-    found_by_stem: bool
+    found_beside: bool
 
 
 def recognises(source: Path) -> bool:
@@ -94,7 +94,7 @@ def read(source: Path, config: DataConfig) -> Source:
         if not wrong:
             found.append((annotated.image, path))
             kinds.update(annotated.kinds or ["nothing"])
-            kinds["by stem"] += annotated.found_by_stem
+            kinds["beside"] += annotated.found_beside
     names, ids = _classes(labels, declared, source, problems)
     stems = unique_stems([image for image, _ in found], source)
     read = of_file(partial(load_mask, source=source, ids=ids))
@@ -121,7 +121,7 @@ def _annotated(
     path: Path, data: Mapping[str, Any], source: Path, declared: tuple[Path, list[str]] | None
 ) -> tuple[Annotated, list[str]]:
     """What a JSON file annotates, and a line for each of its shapes that cannot be drawn."""
-    image, by_stem = _image(path, data, source)
+    image, beside = _image(path, data, source)
     size = picture_size(image)
     entries = data.get("shapes")
     if not isinstance(entries, list):
@@ -143,11 +143,11 @@ def _annotated(
             kinds.append(kind)
         except DataError as error:
             wrong.append(f"{path}, shape {index}: {error}")
-    return Annotated(image, path, size, shapes, kinds, by_stem), wrong
+    return Annotated(image, path, size, shapes, kinds, beside), wrong
 
 
 def _image(path: Path, data: Mapping[str, Any], source: Path) -> tuple[Path, bool]:
-    """The image of a JSON file, and whether it was found by its stem alone.
+    """The image of a JSON file, and whether it was found beside it, though imagePath does not lead there.
 
     LabelMe itself opens the JSON file that has the image's stem, so an image that was renamed together with
     its JSON file is still the right one.
@@ -155,30 +155,39 @@ def _image(path: Path, data: Mapping[str, Any], source: Path) -> tuple[Path, boo
     name = data.get("imagePath")
     if not isinstance(name, str):
         raise DataError(f"{path}: imagePath is {shown(name)}; it must name the image, relative to the JSON file")
-    relative = path.parent.relative_to(source).as_posix()
-    try:
-        if PureWindowsPath(name).drive:
-            raise DataError(name)
-        image = inside(source, posixpath.join(relative, name.replace("\\", "/")) if name.strip() else "", path)
-    except DataError:
-        raise DataError(
-            f"{path}: imagePath {shown(name)} leads out of {source}; put the image beside the JSON file"
-        ) from None
-    if is_file(image):
+    image = _named(path, name, source)
+    if image is not None and is_file(image):
         return image, False
-    beside = [other for other in _beside(path) if is_file(other)]
-    if len(beside) == 1:
-        return inside(source, beside[0].relative_to(source).as_posix(), path), True
+    beside = _beside(path, name, source)
+    if beside is not None:
+        return beside, True
+    if image is None:
+        raise DataError(f"{path}: imagePath {shown(name)} leads out of {source}; put the image beside the JSON file")
     remedy = "put it there"
     if data.get("imageData"):
         remedy = "the JSON file holds a copy in imageData: save that there (labelme_export_json does)"
     raise DataError(f"{path}: its image {image} does not exist; {remedy}")
 
 
-def _beside(path: Path) -> Iterator[Path]:
-    for suffix in sorted(IMAGE_SUFFIXES):
-        yield path.with_suffix(suffix)
-        yield path.with_suffix(suffix.upper())
+def _named(path: Path, name: str, source: Path) -> Path | None:
+    """Where a path relative to a JSON file leads, None for out of the source."""
+    relative = path.parent.relative_to(source).as_posix()
+    if PureWindowsPath(name).drive or not name.strip():
+        return None
+    try:
+        return inside(source, posixpath.join(relative, name.replace("\\", "/")), path)
+    except DataError:
+        return None
+
+
+def _beside(path: Path, name: str, source: Path) -> Path | None:
+    """The image in the folder of a JSON file: of the name that a path from elsewhere ends in, else of the stem."""
+    suffixes = (form for suffix in sorted(IMAGE_SUFFIXES) for form in (suffix, suffix.upper()))
+    for files in ([PureWindowsPath(name).name], [f"{path.stem}{suffix}" for suffix in suffixes]):
+        found = [image for file in files if (image := _named(path, file, source)) is not None and is_file(image)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def _pixels(kind: object, entry: Mapping[str, Any], height: int, width: int) -> Pixels:
@@ -249,9 +258,9 @@ def _notes(kinds: Counter[str], others: list[str], declared: tuple[Path, list[st
             notes.append(f"{count} {meaning}")
     if kinds["nothing"]:
         notes.append(f"{kinds['nothing']} image(s) whose JSON file has no shape are all background")
-    if kinds["by stem"]:
+    if kinds["beside"]:
         notes.append(
-            f"{kinds['by stem']} image(s) are not where imagePath says but beside the JSON file of their name"
+            f"{kinds['beside']} image(s) are not where imagePath says but beside the JSON file that names them"
         )
     if others:
         notes.append(f"{len(others)} JSON file(s) that are not LabelMe's were left out: {', '.join(others[:3])}")
