@@ -15,6 +15,7 @@ from isdm.data.dataset import SPLITS
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches, joined_groups
 from isdm.data.pairs_on_disk import pairs_on_disk
+from isdm.data.unicode_names import composed
 from isdm.errors import DataError, UsageError
 from isdm.text import from_spreadsheet_cell
 
@@ -54,8 +55,8 @@ def _by_table(pairs: Sequence[SourcePair], path: Path) -> Sequence[SourcePair]:
         name, group = (from_spreadsheet_cell(row.get(column) or "") for column in ("name", "group"))
         if not name or not group:
             raise DataError(f"{path}, line {line} lacks a name or a group; the columns must be name,group.")
-        if group_of.setdefault(name, group) != group:
-            raise DataError(f"{path}, line {line} puts {name!r} into {group!r}, but before into {group_of[name]!r}.")
+        if (before := group_of.setdefault(composed(name), group)) != group:
+            raise DataError(f"{path}, line {line} puts {name!r} into {group!r}, but before into {before!r}.")
     missing = [pair.stem for pair in pairs if _listed_name(pair, group_of) is None]
     if missing:
         raise DataError(
@@ -66,7 +67,8 @@ def _by_table(pairs: Sequence[SourcePair], path: Path) -> Sequence[SourcePair]:
 
 def _listed_name(pair: SourcePair, group_of: dict[str, str]) -> str | None:
     """How the table calls a picture: by the name it gets, or its file's, with or without the ending."""
-    return next((name for name in (pair.stem, pair.image.name, pair.image.stem) if name in group_of), None)
+    names = map(composed, (pair.stem, pair.image.name, pair.image.stem))
+    return next((name for name in names if name in group_of), None)
 
 
 def with_found_groups(pairs: Sequence[SourcePair], matches: Matches) -> tuple[Sequence[SourcePair], list[str]]:

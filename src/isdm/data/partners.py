@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from isdm.data.listing import listed_files
+from isdm.data.unicode_names import spellings
 
 MASK_ENDINGS = ("", "_mask", "-mask", "_label", "_gt", "_seg", "_segmentation")
 
@@ -13,7 +14,8 @@ class Partners:
     """The files below a folder, to be taken one by one by the images that they belong to.
 
     A file belongs to the image whose path (below the images' own folder, without extension) it has, perhaps with one
-    of `MASK_ENDINGS`. Of each file only its name is in memory: there may be hundreds of thousands.
+    of `MASK_ENDINGS`, in whatever Unicode form. Of each file only its name is in memory: there may be hundreds of
+    thousands.
 
     Args:
         folder: where to look; without it there are none.
@@ -25,6 +27,7 @@ class Partners:
     def __init__(self, folder: Path, within: Path, suffixes: Collection[str], asked_again: Collection[str]) -> None:
         self._folder = folder
         self._suffixes: dict[str, tuple[str, ...]] = {}
+        self._spelled = spellings(self._suffixes)
         self._asked_again = asked_again
         self._answers: dict[str, str | None] = {}
         self._in_doubt: set[str] = set()
@@ -58,7 +61,8 @@ class Partners:
         ]
 
     def _taken(self, image: str) -> str | None:
-        name = next((image + end for end in MASK_ENDINGS if image + end in self._suffixes), None)
+        names = (self._spelled(image + end) for end in MASK_ENDINGS)
+        name = next((name for name in names if name in self._suffixes), None)
         if name is None:
             return None
         files = [self._folder / (name + suffix) for suffix in self._suffixes.pop(name)]

@@ -36,6 +36,7 @@ from isdm.data.layouts.source import IMAGE_SUFFIXES, Source, SourcePair, image_f
 from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.shapes import ellipse_pixels, turned_box_pixels
 from isdm.data.tree_files import head, left_out_note, told_before, unique_stems
+from isdm.data.unicode_names import composed
 from isdm.errors import DataError
 from isdm.on_disk import LazySequence, RecordsOnDisk
 
@@ -268,20 +269,20 @@ def _path(reference: str, where: str) -> str:
 
 
 def _by_name(source: Path) -> dict[str, list[str]]:
-    """The source's images, as text below it, by the name of their file."""
+    """The source's images, as text below it, by the composed name of their file."""
     by_name: dict[str, list[str]] = {}
     for path in image_files(source):
-        by_name.setdefault(path.name, []).append(path.relative_to(source).as_posix())
+        by_name.setdefault(composed(path.name), []).append(path.relative_to(source).as_posix())
     return by_name
 
 
 def _image(task: Task, source: Path, images: Mapping[str, list[str]], export: Path) -> Path:
     """The file in the source that a task's reference means: of its name, and of its folders where several are."""
-    parts = PurePosixPath(_path(task.reference, task.where)).parts
+    parts = PurePosixPath(composed(_path(task.reference, task.where))).parts
     name = parts[-1] if parts else ""
     found = images.get(name) or images.get(UPLOAD_PREFIX.sub("", name)) or []
     if len(found) > 1:
-        alike = [_common_tail(PurePosixPath(file).parts[:-1], parts[:-1]) for file in found]
+        alike = [_common_tail(PurePosixPath(composed(file)).parts[:-1], parts[:-1]) for file in found]
         found = [file for file, tail in zip(found, alike, strict=True) if tail == max(alike)]
     if len(found) != 1:
         remedy = "rename them" if found else "put it there, such as into images/"

@@ -9,6 +9,7 @@ from typing import Any
 
 from isdm.data.dataset import Split
 from isdm.data.image_files import MaskArray
+from isdm.data.unicode_names import stored
 from isdm.errors import DataError
 from isdm.on_disk import LazySequence
 
@@ -175,12 +176,16 @@ def _far_hue(index: int) -> tuple[int, int, int]:
 def inside(folder: Path, name: str, told_by: Path) -> Path:
     """The file that `told_by` (an annotation file) calls `name`, as a path below `folder`; it need not exist.
 
+    Where it is there in another Unicode form, that is given.
+
     Raises:
         DataError: `name` is empty, no name at all, or leads out of `folder`, by itself or by a link.
     """
     try:
         path = folder / os.path.normpath(name.replace("\\", "/"))
         below = path.resolve().relative_to(folder.resolve()) if name.strip() else None
+        if below is not None and (found := stored(path)) != path:  # looked for only where it cannot lead out
+            path, below = found, found.resolve().relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # outside; too long; no text; links in a circle
         below = None
     if below is None:

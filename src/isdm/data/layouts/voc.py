@@ -20,6 +20,7 @@ from isdm.data.image_files import image_header
 from isdm.data.layouts.source import SPLIT_NAMES, Source, SourcePair, image_files, inside, of_file
 from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.tree_files import all_different, is_folder, subfolders, text_lines
+from isdm.data.unicode_names import composed
 from isdm.data.voc_labels import (
     COLOUR_MODES,
     PUBLISHED,
@@ -109,7 +110,8 @@ def _find(root: Path) -> Found:
 
 
 def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+    """What the lists call a file, whichever Unicode form they and the disk have."""
+    return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
 def _listed(files: Found, problems: list[str], notes: list[str]) -> list[Listed]:
@@ -136,7 +138,9 @@ def _from_lists(lists: list[Path], problems: list[str]) -> list[Listed]:
     for path in lists:
         split = SPLIT_NAMES.get(path.stem.lower())
         for line in text_lines(path):
-            name = line[1:-1] if len(line) > 2 and line[0] == line[-1] == '"' else line  # CVAT quotes blanks
+            name = composed(
+                line[1:-1] if len(line) > 2 and line[0] == line[-1] == '"' else line
+            )  # CVAT quotes blanks
             if name:
                 found.setdefault(name, []).append(Listed(name, split, path))
     listed = []
@@ -167,10 +171,10 @@ def _partners(files: Found, entry: Listed) -> tuple[Path, Path]:
     """
     images, masks = files.root / IMAGES, files.root / MASKS
     inside(images, entry.name, entry.told_by)
-    found = [images / f"{entry.name}{suffix}" for suffix in files.images.get(entry.name, ())]
-    mask = masks / f"{entry.name}{files.masks[entry.name]}" if entry.name in files.masks else None
-    for path, folder in [*((path, images) for path in found), *([(mask, masks)] if mask else [])]:
-        inside(folder, path.relative_to(folder).as_posix(), entry.told_by)
+    found = [inside(images, f"{entry.name}{suffix}", entry.told_by) for suffix in files.images.get(entry.name, ())]
+    mask = None
+    if entry.name in files.masks:
+        mask = inside(masks, f"{entry.name}{files.masks[entry.name]}", entry.told_by)
     if not found:
         raise DataError(f"{entry.told_by} names {entry.name!r} but there is no {images / entry.name}.jpg; add it")
     if len(found) > 1:

@@ -26,6 +26,7 @@ from isdm.data.pairs_on_disk import pairs_on_disk
 from isdm.data.photographs import photograph_of
 from isdm.data.shapes import TOLERANCE_PX
 from isdm.data.tree_files import files_in, first_files, head, is_file, left_out_note, text_lines, unique_stems
+from isdm.data.unicode_names import stored
 from isdm.data.unlabelled import unlabelled_splits
 from isdm.data.yolo_tree import CLASSES, IMAGES, Listed, find_images, read_settings, settings_files
 from isdm.errors import DataError
@@ -174,7 +175,7 @@ def _label_file(source: Path, image: Path) -> Path:
     places = [index for index, part in enumerate(parts[:-1]) if part == IMAGES]
     if places:
         parts[places[-1]] = LABELS
-    return source.joinpath(*parts)
+    return stored(source.joinpath(*parts))
 
 
 def _orphans(files: set[Path]) -> list[str]:
