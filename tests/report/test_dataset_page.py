@@ -308,7 +308,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     lines = printed.splitlines()
     assert lines[0] == "tiles: RGB of 8 bits, 3 classes"
     assert "Without foreground: 0 of 1 images." in lines
-    assert "Groups: 1; the largest, p0-train, counts 1." in lines
+    assert "Groups: 1; the largest, train/p0-train, counts 1." in lines
     assert "Source: masks hold ids." in lines
     assert lines[-1].startswith("--classes '[/b]:smile:' (keeps the classes above 5 % of the defective pixels: ")
     assert re.search(r"rare +3\.33 +5\.00 +1 +1 +5", printed)
