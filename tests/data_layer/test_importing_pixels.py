@@ -142,6 +142,28 @@ def test_classes_are_merged(four_classes: Path) -> None:
     assert rows_of(dataset) == [0, 1, 2, 1, 255]
 
 
+def test_classes_can_be_ignored(four_classes: Path) -> None:
+    dataset = imported(four_classes, ignore=["mould"], **NO_SPLIT)
+    assert names(dataset) == ["belt", "blemish", "stain"]
+    assert rows_of(dataset) == [0, 255, 1, 2, 255]
+    assert any("pixels of mould are ignored" in note for note in dataset.info.source["notes"])
+    with pytest.raises(ConfigError, match=r"ignore: class 'mold' is unknown; the source has .*mould"):
+        imported(four_classes, ignore=["mold"], **NO_SPLIT)
+
+
+def test_the_name_for_what_nobody_knows_is_ignored_and_its_likes_are_told(four_classes: Path) -> None:
+    (four_classes / "classes.txt").write_text("belt\n__ignore__\nVoid\nstain\n")
+    dataset = imported(four_classes, **NO_SPLIT)
+    assert names(dataset) == ["belt", "Void", "stain"]
+    assert rows_of(dataset) == [0, 255, 1, 2, 255]
+    told = " ".join(dataset.info.source["notes"])
+    assert "pixels of __ignore__ are ignored" in told
+    assert (
+        "'Void' counts as a class to be found; if its pixels are of no known class, import again with --ignore Void"
+        in told
+    )
+
+
 def test_merged_classes_can_be_kept_alone(four_classes: Path) -> None:
     dataset = imported(four_classes, merge={"defect": ["mould", "stain"]}, classes=["defect"], **NO_SPLIT)
     assert names(dataset) == ["belt", "defect"]

@@ -38,6 +38,9 @@ def import_(
     ] = None,
     classes: Annotated[str | None, typer.Option(help="Classes to keep, a,b; others become background.")] = None,
     merge: Annotated[list[str] | None, typer.Option(help="NEW=a,b: one class made of several.")] = None,
+    ignore: Annotated[
+        str | None, typer.Option(help="a,b: classes whose pixels count for nothing, such as unlabelled.")
+    ] = None,
     group_by: Annotated[
         str | None, typer.Option(help="Regular expression on file stems; what it matches is never parted.")
     ] = None,
@@ -88,6 +91,7 @@ def import_(
         fit=fit,
         window=window,
         classes=options.comma_list(classes),
+        ignore=options.comma_list(ignore),
         merge={name: options.comma_list(parts) for name, _, parts in merged} or None,
         group_by=group_by,
         groups=groups,

@@ -39,6 +39,8 @@ class DataConfig(StageConfig):
     """Names of the classes to keep, background left out; the others become background."""
     merge: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """New class name: the classes that it is made of."""
+    ignore: tuple[str, ...] = ()
+    """Names of classes whose pixels count for nothing, as nobody knows what they show; `__ignore__` always."""
     group_by: str | None = None
     """Regular expression on the file stem; what its first group matches must not be parted by a split."""
     groups: PathOption | None = None

@@ -13,6 +13,10 @@ from isdm.errors import ConfigError
 from isdm.text import nearest
 
 BACKGROUND = "background"
+ALWAYS_IGNORED = "__ignore__"
+"""LabelMe's name for pixels that nobody knows, in annotations of any layout."""
+UNKNOWN_NAMES = frozenset({"ignore", "ignored", "void", "unknown", "unlabeled", "unlabelled", "unannotated"})
+"""Names that no class of things has."""
 
 
 class ChosenClasses(NamedTuple):
@@ -23,12 +27,15 @@ class ChosenClasses(NamedTuple):
     """(256,) from the source's ids to the dataset's."""
     has_background: bool
     """Whether class 0 is the background."""
+    notes: list[str]
+    """Sentences on what is ignored, and what perhaps should be."""
 
 
 def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
     """Classes after merging and choosing.
 
-    What is not chosen becomes background; a source without a background gets one only for that.
+    What is not chosen becomes background; a source without a background gets one only for that. What is ignored is no
+    class.
     """
     colour_of = dict(zip(source.class_names, source.colours or class_colours(len(source.class_names)), strict=True))
     background = source.class_names[0] if source.has_background else None
@@ -39,7 +46,10 @@ def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
             require_known(part, choosable, "merge")
             new_name[part] = merged_name
             colour_of.setdefault(merged_name, colour_of[part])
-    known = tuple(dict.fromkeys(new_name.values()))
+    for name in config.ignore:
+        require_known(name, tuple(dict.fromkeys(new_name.values())), "ignore")
+    ignored = {*config.ignore, ALWAYS_IGNORED}.intersection(new_name.values())
+    known = tuple(name for name in dict.fromkeys(new_name.values()) if name not in ignored)
     for name in config.classes or ():
         require_known(name, known, "classes")
     kept = [name for name in known if config.classes is None or name in config.classes]
@@ -54,9 +64,20 @@ def chosen_classes(source: Source, config: DataConfig) -> ChosenClasses:
     table[len(source.class_names) : IGNORE_INDEX] = np.arange(len(source.class_names), IGNORE_INDEX)
     for old_id, name in enumerate(source.class_names):
         target = new_name.get(name, name)
-        table[old_id] = names.index(target) if target in names else 0
+        table[old_id] = IGNORE_INDEX if target in ignored else names.index(target) if target in names else 0
     classes = tuple(SegmentationClass(i, name, colour_of[name]) for i, name in enumerate(names))
-    return ChosenClasses(classes, table, background is not None)
+    return ChosenClasses(classes, table, background is not None, _notes(sorted(ignored), kept))
+
+
+def _notes(ignored: Sequence[str], kept: Sequence[str]) -> list[str]:
+    notes = [f"pixels of {' and '.join(ignored)} are ignored"] if ignored else []
+    doubtful = [name for name in kept if name.lower() in UNKNOWN_NAMES]
+    if doubtful:
+        notes.append(
+            f"{doubtful[0]!r} counts as a class to be found; if its pixels are of no known class, import again with "
+            f"--ignore {','.join(doubtful)}"
+        )
+    return notes
 
 
 def require_known(name: str, known: Sequence[str], option: str) -> None:

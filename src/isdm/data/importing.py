@@ -183,7 +183,9 @@ def _import(
     is_good[doubles] = False  # nobody can tell which is meant
     if not is_good.any() or (problems and not config.skip_bad):
         raise DataError(_listed(problems, can_be_left_out=bool(is_good.any())))
-    notes = [f"Masks: {note}" for note in source.notes] + [f"Images: {note}" for note in images.notes]
+    notes = [f"Masks: {note}" for note in (*source.notes, *classes.notes)] + [
+        f"Images: {note}" for note in images.notes
+    ]
     good = np.flatnonzero(is_good)
     pairs: Sequence[SourcePair] = LazySequence(len(good), lambda place: source.pairs[good[place]])
     knows_groups = any(pair.group is not None for pair in source.pairs)
