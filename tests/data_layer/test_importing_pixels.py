@@ -143,12 +143,12 @@ def test_classes_are_merged(four_classes: Path) -> None:
 
 
 def test_classes_can_be_ignored(four_classes: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ignore: class 'mold' is unknown; the source has .*mould"):
+        imported(four_classes, ignore=["mold"], **NO_SPLIT)
     dataset = imported(four_classes, ignore=["mould"], **NO_SPLIT)
     assert names(dataset) == ["belt", "blemish", "stain"]
     assert rows_of(dataset) == [0, 255, 1, 2, 255]
     assert any("pixels of mould are ignored" in note for note in dataset.info.source["notes"])
-    with pytest.raises(ConfigError, match=r"ignore: class 'mold' is unknown; the source has .*mould"):
-        imported(four_classes, ignore=["mold"], **NO_SPLIT)
 
 
 def test_the_name_for_what_nobody_knows_is_ignored_and_its_likes_are_told(four_classes: Path) -> None:

@@ -154,8 +154,9 @@ def steps_made(folder: Path) -> int | None:
         state = read_state(folder, mapped=True)
     except ModelError:
         state = None
-    if state is not None and isinstance(state["counters"].get("step"), int):
-        return max(1, state["counters"]["step"])
+    made = None if state is None else state["counters"].get("step")
+    if isinstance(made, int):
+        return max(1, made)
     path = folder / "config.yaml"
     planned = read_yaml(path).get("steps") if path.is_file() else None
     return planned if isinstance(planned, int) else None
