@@ -147,7 +147,7 @@ def test_finetuning_starts_from_the_raw_weights(
 ) -> None:
     train(config(small, steps=12, drop_rate=0.0), fruit, tmp_path / "model")
     tuned = finetune_config(tmp_path / "model", {"steps": 6, "learning_rate": 1e-12})
-    assert (tuned.drop_rate, tuned.batch_size) == (0.2, 12)
+    assert (tuned.drop_rate, tuned.batch_size) == (0.2, 4)
     assert tuned.unet == config(small).unet
     finetune(tuned, tmp_path / "model", fruit, tmp_path / "tuned")
     start = load_file(tmp_path / "model" / checkpoint.RAW_WEIGHTS)

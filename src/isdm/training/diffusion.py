@@ -79,8 +79,8 @@ def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
     """Options of a fine-tuning: those of the model's own training unless `values` say otherwise.
 
     What the network predicts, of which process and for which maps, the model tells even without a `config.yaml`.
-    Batch size and drop rate have defaults of their own; without a limit in `values`, a quarter of the steps that
-    the model was trained for. Its learning rate falls only towards a known number of steps.
+    The drop rate has a default of its own, and so has the batch size, of which a smaller one is kept; without a limit
+    in `values`, a quarter of the steps that the model was trained for. Its learning rate falls only towards a known number of steps.
     """
     path = model / "config.yaml"
     base = read_yaml(path) if path.is_file() else {}
