@@ -90,6 +90,36 @@ def test_ids_that_fill_areas_are_ids_even_beside_255(put: Put) -> None:
     np.testing.assert_array_equal(rule.load(path)[:-20], values[:-20] // 25)
 
 
+@pytest.mark.parametrize("values", [(0, 7, 100, 255), (0, 245, 100, 255), (*range(16), 100, 255)])
+def test_ids_near_the_ends_fill_areas_where_the_others_are_thin(put: Put, values: tuple[int, ...]) -> None:
+    """As Cityscapes' train ids, of which those from 16 up are rare, with 255 for what is not labelled."""
+    ids = np.zeros((64, 144), np.uint8)
+    for place, value in enumerate(values[1:]):
+        ids[8:56, 8 * place + 4 : 8 * place + 12] = value
+    ids[ids == 100] = 0
+    ids[4, 4:140] = 100
+    path = put("a.png", ids)
+    rule, problems = find_rule([path], None)
+    assert (problems, len(rule.class_names)) == ([], len(values) - 1)
+    read = rule.load(path)
+    for place, value in enumerate(sorted(values[:-1])):
+        assert (read[ids == value] == place).all()
+    assert (read[ids == 255] == 255).all()
+
+
+@pytest.mark.parametrize(("quality", "enlarged"), [(5, 1), (40, 1), (98, 8)])
+def test_a_compression_that_shifts_areas_or_was_enlarged_makes_no_classes(
+    put: Put, quality: int, enlarged: int
+) -> None:
+    """At a quality of 5 black becomes 8 and white 248, at one of 40 black becomes 1."""
+    stored = np.asarray(Image.open(put("small.jpg", (disc() > 127) * 255, quality=quality)))
+    values = stored.repeat(enlarged, 0).repeat(enlarged, 1)
+    assert (((values > 0) & (values < 16)) | ((values > 239) & (values < 255))).mean() > 0.02
+    path = put("a.png", values)
+    rule, _ = find_rule([path], None)
+    np.testing.assert_array_equal(rule.load(path), values > 127)
+
+
 @pytest.mark.parametrize("top", [65535, 300, 256])
 def test_two_values_of_16_bits_are_one_class(tmp_path: Path, top: int) -> None:
     path = wide(tmp_path / "a.png", np.eye(4) * top)

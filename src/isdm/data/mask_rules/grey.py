@@ -22,6 +22,10 @@ NOISE = 16
 SOFT_SHARE = 0.25
 """Values with a smaller share of their pixels in 2x2 blocks fill no areas: they are borders or specks."""
 _ENLARGED_SHARE = 0.6
+_LITTLE_NOISE = 3
+"""Grey values that a compression of high quality is off by at most."""
+_AREA_SHARE = 0.02
+"""Of all pixels: values near the ends that fill less of them are no classes by themselves."""
 MANY_IDS = 8
 """Beyond so many, ids are looked at twice."""
 _THRESHOLDED = {"binary": "mask values", "alpha": "alpha values"}
@@ -172,7 +176,8 @@ def looks_smoothed(pixels: Counts, solid: Counts) -> bool:
 
     They have both ends, and what lies between is no area of its own: it is near the ends alone, or its pixels
     differ from their neighbours, whereas class ids and numbers of objects fill areas. Masks that were enlarged
-    without smoothing have small areas between, but little of them beside what is white.
+    without smoothing have small areas between, but little of them beside what is white. Near the ends there may be
+    ids too, of which those further from them may be small or thin.
 
     Args:
         pixels: (256,) pixels of each value.
@@ -180,7 +185,7 @@ def looks_smoothed(pixels: Counts, solid: Counts) -> bool:
     """
     values, middle = np.flatnonzero(pixels), slice(NOISE, 256 - NOISE)
     white = int(pixels[-NOISE:].sum())
-    if len(values) <= 2 or not pixels[:NOISE].any() or not white:
+    if len(values) <= 2 or not pixels[:NOISE].any() or not white or _has_ids_near_ends(pixels, solid):
         return False
     between = int(pixels[middle].sum())
     if between == 0:
@@ -188,6 +193,21 @@ def looks_smoothed(pixels: Counts, solid: Counts) -> bool:
     together = int(solid[middle].sum())
     is_little = len(values) > MANY_IDS and between < white / 2
     return together < (_ENLARGED_SHARE if is_little else SOFT_SHARE) * between
+
+
+def _has_ids_near_ends(pixels: Counts, solid: Counts) -> bool:
+    """Whether values (256,) near 0 and 255, these left out, are ids, for they fill areas.
+
+    A compression may shift whole areas too, but leaves many values, near both ends; the little noise of a good one
+    fills areas where the mask was enlarged.
+    """
+    num_values, is_near_white = np.count_nonzero(pixels), bool(pixels[-NOISE:255].any())
+    if num_values > MOST_IDS_TO_FIND or (is_near_white and num_values > MANY_IDS):
+        return False
+    first, least = (_LITTLE_NOISE + 1, _ENLARGED_SHARE) if is_near_white else (1, SOFT_SHARE)
+    near = np.r_[first:NOISE, 256 - NOISE : 256 - first]
+    areas = near[(pixels[near] > 0) & (solid[near] >= least * pixels[near])]
+    return bool(pixels[areas].sum() > _AREA_SHARE * pixels.sum())
 
 
 def _own_colours(question: Question) -> tuple[Colour, ...]:
