@@ -19,6 +19,7 @@ def read(source: Path, config: DataConfig) -> Source:
     dataset = SegmentationDataset(source)
     read = of_file(read_mask)
     several = repeated(lambda: (pair.stem for split in dataset.splits for pair in dataset.pairs(split)))
+    stay_parted = config.splits == "source" and config.folds is None
 
     def own_name(split: Split, name: str) -> str:
         """A name that two splits have is two pictures."""
@@ -26,7 +27,7 @@ def read(source: Path, config: DataConfig) -> Source:
 
     pairs = [
         SourcePair.of(
-            *(pair.image, pair.mask, own_name(split, pair.stem), read),
+            *(pair.image, pair.mask, pair.stem if stay_parted else own_name(split, pair.stem), read),
             group=pair.named_group or own_name(split, pair.stem),
             split=split,
             instances=pair.instances,
