@@ -80,7 +80,8 @@ def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
 
     What the network predicts, of which process and for which maps, the model tells even without a `config.yaml`.
     The drop rate has a default of its own, and so has the batch size, of which a smaller one is kept; without a limit
-    in `values`, a quarter of the steps that the model was trained for. Its learning rate falls only towards a known number of steps.
+    in `values`, a quarter of the steps that the model was trained for. Its learning rate falls only towards a known
+    number of steps.
     """
     path = model / "config.yaml"
     base = read_yaml(path) if path.is_file() else {}
