@@ -14,10 +14,10 @@ def inherited_by_finetuning(
 ) -> dict[str, Any]:
     """Options of the training `train` that hold for a fine-tuning which has the options `own`.
 
-    The drop rate has a default of its own, and so has the batch size, of which a smaller one is kept. Where `own` sets
-    no limit, a quarter of the training's steps is one if it is known before, and else all are None (see `limited`).
-    Where it sets a limit that is not in steps, the learning rate does not fall: nobody knows the step at which it would
-    reach zero.
+    The drop rate has a default of its own, and so has the batch size, of which a smaller one is kept. Where `own`
+    sets no limit, a quarter of the training's steps is one if it is known before, and else all are None (see
+    `limited`). Where it sets a limit that is not in steps, the learning rate does not fall: nobody knows the step at
+    which it would reach zero.
     """
     inherited = {key: value for key, value in train.items() if key not in {*_OWN, *not_these}}
     usual = FinetuneConfig.model_fields["batch_size"].default
