@@ -154,12 +154,10 @@ def steps_made(folder: Path) -> int | None:
         state = read_state(folder, mapped=True)
     except ModelError:
         state = None
-    made = None if state is None else state["counters"].get("step")
-    if isinstance(made, int):
-        return max(1, made)
     path = folder / "config.yaml"
     planned = read_yaml(path).get("steps") if path.is_file() else None
-    return planned if isinstance(planned, int) else None
+    steps = planned if state is None else state["counters"].get("step")
+    return max(1, steps) if isinstance(steps, int) else None
 
 
 def write_metrics(folder: Path, counters: Counters) -> None:

@@ -92,7 +92,9 @@ def finetune_config(model: Path, values: Mapping[str, Any]) -> FinetuneConfig:
 
 
 def _process_of(model: Path) -> dict[str, Any]:
-    """Options of the process that a model was trained on and of the maps that it reads."""
+    """Options of the process that a model was trained on and of the maps that it reads; none of what is no model."""
+    if not (model / "isdm.json").is_file():
+        return {}
     info = ModelInfo.read(model)
     scheduler = DDPMScheduler.from_config(check_scheduler(model))
     noise_schedule, prediction = trained_process(scheduler)
