@@ -1,5 +1,6 @@
 """What this machine has and what of it is used."""
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Literal, cast
@@ -15,13 +16,18 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there."""
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there.
+
+    Raises:
+        UsageError: it is not there, or of a kind that isdm does not use.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:1.") from None
+    if not re.fullmatch(
+        r"cpu|cuda(:[0-9]{1,2})?", name
+    ):  # others lack what the training needs, or exist in name only
+        raise UsageError(f"device = {name!r} is none that isdm uses; give auto, cpu, cuda or cuda:1.")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"device = {name!r} but this machine has {torch.cuda.device_count()} CUDA devices; use auto."
