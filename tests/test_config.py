@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from pydantic import ValidationError
 
@@ -81,9 +82,17 @@ def test_all_wrong_keys_are_named_at_once_with_the_place() -> None:
         (TrainConfig, "max_time", "0s"),
         (TrainConfig, "max_time", "nan"),
         (TrainConfig, "seed", -1),
+        (TrainConfig, "seed", 2**63),
+        (SampleConfig, "seed", 2**64),
+        (DataConfig, "seed", 2**63),
+        (EvaluateConfig, "seed", 2**63),
         (TrainConfig, "precision", "float16"),
         (UNetConfig, "base_channels", 7),
         (UNetConfig, "channel_multipliers", []),
+        (UNetConfig, "channel_multipliers", [1] * 13),
+        (UNetConfig, "channel_multipliers", [1, 0]),
+        (UNetConfig, "channel_multipliers", [-1]),
+        (UNetConfig, "channel_multipliers", [1, float("inf")]),
         (UNetConfig, "dropout", 1),
         (SampleConfig, "num_samples", 0),
         (SampleConfig, "steps", 1001),
@@ -116,6 +125,27 @@ def test_a_width_that_the_groups_do_not_divide_is_refused() -> None:
     with pytest.raises(ConfigError, match="base_channels = 48 must be a multiple of 32"):
         build(TrainConfig, {"unet": {"base_channels": 48}})
     assert build(UNetConfig, {"base_channels": 48, "norm_groups": 16}).base_channels == 48
+
+
+@pytest.mark.parametrize(
+    ("unet", "told"),
+    [
+        (
+            {"base_channels": 64, "norm_groups": 16, "channel_multipliers": [1, 1.3]},
+            "1.3 makes a level of 83 channels",
+        ),
+        ({"base_channels": 32, "channel_multipliers": [1, 0.5]}, "0.5 makes a level of 16 channels"),
+        ({"base_channels": 32, "channel_multipliers": [0.01]}, "0.01 makes a level of 0 channels"),
+    ],
+)
+def test_the_groups_divide_the_width_of_every_level(unet: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"{told}; each must be a multiple of norm_groups"):
+        build(TrainConfig, {"unet": unet})
+    assert build(UNetConfig, {"channel_multipliers": [0.5, 1, 1.5]}).channel_multipliers == (0.5, 1, 1.5)
+
+
+def test_the_largest_seed_is_one_that_torch_takes() -> None:
+    torch.manual_seed(build(TrainConfig, {"seed": 2**63 - 1}).seed)
 
 
 @pytest.mark.parametrize("sampler", ["dpmsolver++", "dpmsolver++-sde", "unipc"])

@@ -146,7 +146,7 @@ def test_demo_samples_enough_for_its_grid(tmp_path: Path) -> None:
     check_grid(config, len(dataset.pairs("train")))
 
 
-@pytest.mark.parametrize("seed", [-1, "one", None])
+@pytest.mark.parametrize("seed", [-1, 2**63, "one", None])
 def test_a_wrong_seed_is_told_once(experiment: Path, seed: object) -> None:
     with pytest.raises(ConfigError) as told:
         read_experiment(experiment, {"seed": seed})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from isdm.cli.folds import run_fold, summed_costs
 from isdm.cli.reused_stages import take_over_stages
-from isdm.config import ExperimentConfig, build, inherited_by_finetuning, merged, read_yaml, with_preset
+from isdm.config import MOST_SEED, ExperimentConfig, build, inherited_by_finetuning, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
 from isdm.locking import one_at_a_time
 from isdm.progress import say
@@ -29,7 +29,9 @@ def read_experiment(path: Path, changes: Mapping[str, Any] | None = None) -> Exp
     """
     values = merged(read_yaml(path), changes or {})
     seed = values.get("seed", 0)
-    seed = seed if isinstance(seed, int) and seed >= 0 else 0  # a wrong one is told once, not for every stage
+    seed = (
+        seed if isinstance(seed, int) and 0 <= seed <= MOST_SEED else 0
+    )  # a wrong one is told once, not for every stage
     for stage in _SEEDED:
         if isinstance(values.get(stage), Mapping):
             values[stage] = merged({"seed": seed}, values[stage])

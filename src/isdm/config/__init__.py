@@ -3,7 +3,7 @@
 A field's description says what it does and its range; the command line shows the same words.
 """
 
-from isdm.config.base import Seconds, Size, StageConfig, parse_duration, parse_size
+from isdm.config.base import MOST_SEED, Seconds, Size, StageConfig, parse_duration, parse_size
 from isdm.config.finetuning import inherited_by_finetuning, limited
 from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
 from isdm.config.segmenter import SegmenterConfig
@@ -32,6 +32,7 @@ from isdm.config.training import (
 )
 
 __all__ = [
+    "MOST_SEED",
     "Arm",
     "AuditConfig",
     "Background",

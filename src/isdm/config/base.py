@@ -9,6 +9,9 @@ from pydantic_core import PydanticCustomError
 
 CONTRADICTION = "contradiction"
 
+MOST_SEED = 2**63 - 1
+"""Largest seed that every random generator in use takes."""
+
 
 def contradiction(message: str) -> PydanticCustomError:
     """The error of options that are each valid but do not go together; the command line calls it wrong usage."""

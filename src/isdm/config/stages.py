@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from isdm.config.base import PathOption, Size, StageConfig, contradiction
+from isdm.config.base import MOST_SEED, PathOption, Size, StageConfig, contradiction
 from isdm.config.study import EvaluateConfig
 from isdm.config.synthesis import AuditConfig, SampleConfig, SelectConfig
 from isdm.config.training import FinetuneConfig, TrainConfig
@@ -67,7 +67,7 @@ class DataConfig(StageConfig):
     """Keep at most this many pairs without any foreground pixel, as a multiple of the others."""
     skip_bad: bool = False
     """Leave out pairs with a problem, and record which, instead of refusing the whole source."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of the split."""
 
     @model_validator(mode="after")
@@ -105,7 +105,7 @@ class ExperimentConfig(StageConfig):
 
     name: str = "experiment"
     """Name shown in the report."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of every stage that does not set its own."""
     folds: int | None = Field(None, ge=2)
     """Cross-validation: every stage once for each fold, with a generator of its own, and their tests pooled."""

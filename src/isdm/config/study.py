@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from isdm.config.base import StageConfig
+from isdm.config.base import MOST_SEED, StageConfig
 from isdm.config.segmenter import SegmenterConfig
 
 Protocol = Literal["paper", "equal-steps"]
@@ -64,7 +64,7 @@ class EvaluateConfig(SegmenterConfig):
     """Where finished cells are shown: tensorboard (below `logs/`), wandb, mlflow and others that Accelerate knows."""
     allow_leaks: bool = False
     """Go on where synthetic pairs or test images leak, and say so on every page, instead of refusing."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of subsets, initial weights and order."""
 
 
@@ -87,5 +87,5 @@ class TuneConfig(SegmenterConfig):
     """Database of Optuna for a team, such as a PostgreSQL address; a file in the output folder unless given."""
     repeats: int = Field(3, ge=1)
     """Trainings of each cell in the closing study."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of the search and the trainings."""

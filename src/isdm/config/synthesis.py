@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from isdm.config.base import PathOption, Size, StageConfig, contradiction
+from isdm.config.base import MOST_SEED, PathOption, Size, StageConfig, contradiction
 from isdm.config.segmenter import SegmenterConfig
 from isdm.config.training import Compile
 
@@ -61,7 +61,7 @@ class SampleConfig(StageConfig):
     """Arithmetic of the network; `auto` takes bfloat16 where the hardware has it."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:1`."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of the masks and of the noise."""
 
     @model_validator(mode="after")
@@ -124,7 +124,7 @@ class SelectConfig(SegmenterConfig):
     """Give a pair that fails only by its agreement the mask that the ensemble sees, and flag it."""
     extractor: str = "auto"
     """Features: `auto`, `efficientnet-lite0`, `inception`, `timm:NAME`, `timm:NAME=FILE`, or `segmenter`."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of folds and segmenters."""
 
 
@@ -143,5 +143,5 @@ class AuditConfig(SegmenterConfig):
     """Resamples of the confidence intervals; permutations of the copying test are ten times as many."""
     significance: float = Field(0.01, gt=0, lt=0.5)
     """p-value below which the audit says that the generator copies."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of the segmenter, the shuffled control and the resamples."""

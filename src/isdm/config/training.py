@@ -1,10 +1,10 @@
 """Options of `isdm train` and `isdm finetune`, and the shape of the network."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from isdm.config.base import Seconds, StageConfig, contradiction
+from isdm.config.base import MOST_SEED, Seconds, StageConfig, contradiction
 
 NoiseScheduleName = Literal["linear", "cosine"]
 Prediction = Literal["eps", "v"]
@@ -21,7 +21,9 @@ class UNetConfig(StageConfig):
 
     base_channels: int = Field(64, ge=8, multiple_of=2)
     """Width of the first level, a multiple of `norm_groups`."""
-    channel_multipliers: tuple[int | float, ...] = Field((1, 2, 3, 4), min_length=1)
+    channel_multipliers: tuple[Annotated[int | float, Field(gt=0, le=64)], ...] = Field(
+        (1, 2, 3, 4), min_length=1, max_length=12
+    )
     """Width of each level as a multiple of `base_channels`; every level after the first halves the size."""
     num_res_blocks: int = Field(2, ge=1)
     """Residual blocks a level in the encoder; the decoder has one more."""
@@ -44,6 +46,13 @@ class UNetConfig(StageConfig):
     def _groups_divide_the_width(self) -> Self:
         if self.base_channels % self.norm_groups:
             raise contradiction(f"base_channels = {self.base_channels} must be a multiple of {self.norm_groups}")
+        for multiplier in self.channel_multipliers:
+            width = int(multiplier * self.base_channels)
+            if not width or width % self.norm_groups:
+                raise contradiction(
+                    f"channel_multipliers: {multiplier} makes a level of {width} channels; each must be a multiple "
+                    f"of norm_groups = {self.norm_groups}"
+                )
         return self
 
 
@@ -118,7 +127,7 @@ class TrainConfig(StageConfig):
     """Arithmetic of the network; `auto` takes bfloat16 where the hardware has it."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:1`."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Seed of the weights, order, t, noise, flips and drops."""
 
     @model_validator(mode="after")
