@@ -279,11 +279,11 @@ class Run:
         assert self.grid_of_training is not None
         size = -(-self.config.batch_size // self.num_parts)
         self.unet.eval()
-        train = self.grid_of_training.losses(self._loss_of_average, size)
-        held_out = None if self.grid_held_out is None else self.grid_held_out.losses(self._loss_of_average, size)
+        grids = [grid for grid in (self.grid_of_training, self.grid_held_out) if grid is not None]
+        # The clock is not read here but at the next step, where the first process's is given to all.
+        losses = [self.workers.of_first(grid.losses(self._loss_of_average, size)) for grid in grids]
         self.unet.train()
-        self.clock.tick(self.counters)
-        return judge_grid(self.counters, train, held_out)
+        return judge_grid(self.counters, losses[0], losses[1] if len(losses) > 1 else None)
 
     def _keep(self) -> None:
         self.counters.best_step = self.counters.step

@@ -11,8 +11,10 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isdm.hardware import select_device
@@ -52,6 +54,12 @@ class Workers:
     def gather(self, rows: Tensor) -> Tensor:
         """Put the rows (B, …) of all processes one after another, in their order."""
         return rows if self._accelerator is None else self._accelerator.gather(rows)
+
+    def of_first(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the first process has of values (M,) that each has: by them all decide alike."""
+        rows = torch.from_numpy(values)[None].to(self.device)
+        first: NDArray[np.float64] = self.gather(rows)[0].cpu().numpy()
+        return first
 
     def main_first(self) -> AbstractContextManager[object]:
         """Within, the main process goes first and the others follow when it is through."""
