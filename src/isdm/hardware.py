@@ -62,9 +62,10 @@ def compiled(network: nn.Module, setting: Compile) -> nn.Module:
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """Memory that is free on a device now."""
+    """Memory that is free on a device now, that included which PyTorch holds on to and does not use."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     return free_host_bytes()
 
 
