@@ -199,3 +199,14 @@ class TestUploads:
         job = studio.finished(studio.paint(mask, photograph=key, steps=2, variants=1))
         told = studio.refused(f"/api/jobs/{job['number']}/pictures/0/save", b"")[1]
         assert "validation or test image" in told
+
+    def test_a_picture_with_the_name_of_a_test_picture_is_refused(
+        self, studio: Client, parts: SegmentationDataset, tmp_path: Path
+    ) -> None:
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 256, (90, 90, 3)).astype(np.uint8)).save(tmp_path / "noise.png")
+        name = f"{parts.pairs('test')[0].stem}.png"
+        key = studio.ask("/api/photographs", (tmp_path / "noise.png").read_bytes(), X_File_Name=name)["key"]
+        job = studio.finished(studio.paint(scratch(), photograph=key, steps=2, variants=1))
+        told = studio.refused(f"/api/jobs/{job['number']}/pictures/0/save", b"")[1]
+        assert "has the name of a validation or test image" in told

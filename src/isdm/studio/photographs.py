@@ -14,12 +14,20 @@ from isdm.data.fitting import fit_pair
 from isdm.data.image_files import ImageArray, MaskArray, image_header, read_image
 from isdm.errors import DataError
 from isdm.studio.bench import Bench
-from isdm.synthesis.backgrounds import largest_crop, without_held_out
+from isdm.synthesis.backgrounds import largest_crop
+from isdm.synthesis.held_out import Fault, faults_of
 
 MOST_BYTES = 20_000_000
 MOST_PIXELS = 25_000_000
 """Of an upload: enough for a camera, too few to fill the memory (it is decoded to 75 MB)."""
 MOST_UPLOADS = 32
+
+_REFUSED: dict[Fault, str] = {
+    "flat": "has a single colour",
+    "shown": "shows what a validation or test image shows",
+    "named": "has the name of a validation or test image (rename it if it is another picture)",
+    "defect": "has the name of a training pair with a defect (rename it if it is another picture)",
+}
 
 
 @dataclass(frozen=True)
@@ -102,20 +110,21 @@ class Photographs:
         return key
 
     def check_not_held_out(self, photograph: Photograph) -> None:
-        """Refuse an upload that shows what a validation or test picture shows; it must not come into training.
+        """Refuse an upload that must not come into training: a held-out picture's, or one with a defect already.
 
         Raises:
             DataError: it does.
         """
         if photograph.file is None or self._bench.dataset is None:
             return
-        try:
-            without_held_out([photograph.file], self._bench.dataset)
-        except DataError:
+        info = self._bench.dataset.info
+        painted = range(1, info.num_classes) if info.has_background else ()
+        (fault,) = faults_of([photograph.file], [Path(photograph.name).stem], self._bench.dataset, painted)
+        if fault is not None:
             raise DataError(
-                f"{photograph.name} has a single colour, or shows what a validation or test image shows; pairs made "
-                f"of it would spoil the study. Paint into another photograph."
-            ) from None
+                f"{photograph.name} {_REFUSED[fault]}; pairs made of it would spoil the study. Paint into another "
+                f"photograph."
+            )
 
     def _fitted(self, upload: _Upload) -> Photograph:
         """The middle of an upload, as large as the network's aspect ratio allows, at the network's size."""

@@ -50,7 +50,7 @@ class PaintedPairs:
         """Add a picture of a finished job with its mask; gives its file name. Twice the same is added once.
 
         Raises:
-            DataError: the job is not done, or its photograph shows what a held-out picture shows.
+            DataError: the job is not done, or its photograph must not come into training.
             OutputError: the folder holds something else.
         """
         if job.images is None or not 0 <= variant < len(job.images):

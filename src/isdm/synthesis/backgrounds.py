@@ -11,15 +11,12 @@ from PIL import Image
 from scipy import ndimage
 
 from isdm.config import SampleConfig
-from isdm.data.dataset import IGNORE_INDEX, SPLITS, DatasetInfo, Pair, SegmentationDataset
+from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, Pair, SegmentationDataset
 from isdm.data.fitting import fit_pair
 from isdm.data.image_files import ImageArray, MaskArray, image_header, read_image
 from isdm.data.layouts.source import image_files
-from isdm.data.near_duplicates import find_same
-from isdm.data.similarity import SIDE_PX, thumbnail
 from isdm.errors import ConfigError, DataError
-from isdm.files import sha256_of_file
-from isdm.progress import say, track
+from isdm.progress import say
 from isdm.text import nearest
 
 Region = tuple[slice, slice]
@@ -129,37 +126,6 @@ def find_backgrounds(
     if not files:
         raise DataError(f"photographs = {config.photographs} holds no picture; put them there, or leave it out.")
     return Backgrounds(dataset, (), files, config.window, size, config.seed)
-
-
-def without_held_out(files: Sequence[Path], dataset: SegmentationDataset) -> list[Path]:
-    """Leave out photographs that show the same as a validation or test image: they would leak into training.
-
-    Files of a single colour, such as the empty masks that some datasets keep beside their photographs, go too.
-
-    Raises:
-        DataError: nothing is left.
-    """
-    held_out = [pair.image for split in SPLITS if split != "train" for pair in dataset.pairs(split)]
-    everything = [*files, *held_out]
-    thumbnails = np.zeros((len(everything), SIDE_PX, SIDE_PX), np.uint8)
-    info = dataset.info
-    flat = set()
-    for row, path in enumerate(track(everything, "Reading photographs", total=len(everything))):
-        image = read_image(path, info.channels, info.bit_depth)
-        thumbnails[row] = thumbnail(image)
-        if row < len(files) and image.min() == image.max():
-            flat.add(row)
-    digests = [sha256_of_file(path) for path in everything]
-    same = {m.first for m in find_same(thumbnails, digests) if m.first < len(files) <= m.second}
-    same -= flat
-    kept = [path for row, path in enumerate(files) if row not in same | flat]
-    if flat:
-        say(f"{len(flat)} of {len(files)} photographs have a single colour: left out.")
-    if same:
-        say(f"{len(same)} of {len(files)} photographs show what validation or test images show: left out.")
-    if not kept:
-        raise DataError("Every photograph has one colour or shows what a held-out image shows; give others.")
-    return kept
 
 
 def painted_ids(config: SampleConfig, info: DatasetInfo) -> list[int]:

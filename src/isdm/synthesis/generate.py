@@ -16,8 +16,9 @@ from isdm.locking import one_at_a_time
 from isdm.model_info import ModelInfo, check_masks, warn_of_useless_guidance
 from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import progress, say
-from isdm.synthesis.backgrounds import find_backgrounds, without_held_out
+from isdm.synthesis.backgrounds import find_backgrounds, painted_ids
 from isdm.synthesis.cluster import sample_on_ray
+from isdm.synthesis.held_out import without_held_out
 from isdm.synthesis.painting import open_job, paint
 from isdm.synthesis.parts import Parts
 from isdm.training.checkpoint import weights_fingerprint
@@ -87,7 +88,7 @@ PHOTOGRAPHS = "photographs.json"
 
 
 def find_photographs(config: SampleConfig, dataset: SegmentationDataset, out: Path) -> list[Path]:
-    """The photographs that may be painted into: none that shows what a validation or test image shows.
+    """The photographs that may be painted into: none of a validation or test image, none with a defect.
 
     Comparing them all takes a while, so a run that goes on reads the list that it wrote before.
     """
@@ -103,7 +104,7 @@ def find_photographs(config: SampleConfig, dataset: SegmentationDataset, out: Pa
         return found
     masks = load_masks(dataset, dataset.require("train")[:1])
     backgrounds = find_backgrounds(config, dataset, masks, masks.shape[1:])
-    return without_held_out(backgrounds.photographs, dataset)
+    return without_held_out(backgrounds.photographs, dataset, painted_ids(config, dataset.info))
 
 
 def check_model(model: Path, info: ModelInfo, dataset: SegmentationDataset) -> None:
