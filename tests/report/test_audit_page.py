@@ -13,6 +13,7 @@ from isdm.data.dataset import DatasetInfo, SegmentationDataset, write_metadata, 
 from isdm.report.agreement import agreement
 from isdm.report.audit_page import write_audit_page
 from isdm.report.audit_text import copying_verdict, fidelity_rows, lead, light_warning, shares, weak_judge
+from isdm.report.realism import realism
 from isdm.synthesis.audit import audit
 
 
@@ -102,6 +103,8 @@ def test_the_words_are_those_of_the_verdict() -> None:
     weak = figures("no sign")
     weak["copying"]["can_tell"] = False
     assert "too few held-out groups" in copying_verdict(weak)["why"]
+    assert copying_verdict(weak)["why"].endswith("judge by the pictures below.")
+    assert copying_verdict(weak, "on the page")["why"].endswith("judge by the pictures on the page.")
     assert "real backgrounds on purpose" in copying_verdict(figures("no sign", num_real_backgrounds=3))["why"]
     untested = figures(None)
     untested["copying"] = {"verdict": None, "why": "there is a single group"}
@@ -185,3 +188,22 @@ def test_new_real_pictures_are_no_copies(fruit: SegmentationDataset, tmp_path: P
     found = audit(CONFIG, innocent, fruit, tmp_path / "audit")
     assert found["copying"]["verdict"] == "no sign"
     assert found["num_real_backgrounds"] == 0
+
+
+def test_the_page_begins_with_realism(fruit: SegmentationDataset, tmp_path: Path) -> None:
+    noise = as_synthetic(fruit, "test", 200, tmp_path / "noise")
+    found = audit(CONFIG, noise, fruit, tmp_path / "audit")
+    page = re.sub(r"\s+", " ", write_audit_page(tmp_path / "audit", noise, fruit).read_text())
+    told = page[page.index("In short") :]
+    assert realism(found)["headline"] in told
+    assert told.index(realism(found)["headline"]) < told.index(copying_verdict(found)["headline"])
+
+
+def test_a_judge_that_sees_nothing_has_no_share_of_real(fruit: SegmentationDataset, tmp_path: Path) -> None:
+    innocent = as_synthetic(fruit, "test", 0, tmp_path / "new")
+    found = audit(CONFIG, innocent, fruit, tmp_path / "audit")
+    nothing = dict.fromkeys(("real_iou", "synthetic_iou", "shuffled_iou"), 0.0)
+    nothing |= dict.fromkeys(("agreement", "shuffled_agreement"))  # type: ignore[arg-type]
+    (tmp_path / "audit" / "audit.json").write_text(json.dumps(found | nothing))
+    page = write_audit_page(tmp_path / "audit", innocent, fruit).read_text()
+    assert "<th>share of real</th><td>–</td><td>–</td><td>–</td>" in page

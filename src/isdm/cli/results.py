@@ -17,6 +17,7 @@ from isdm.report.audit_text import (
     weak_judge,
 )
 from isdm.report.comparisons import comparison_table, read_counts
+from isdm.report.realism import realism
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import format_table, summary_table
 from isdm.report.verdict import headline, verdicts
@@ -39,7 +40,7 @@ def print_agreement(audit: Mapping[str, Any]) -> None:
     table = Table("read by a segmenter trained on real images", "mean foreground IoU", "share of real [95 %]")
     own, others = shares(audit)
     rows = (
-        ("real held-out images", audit["real_iou"], 1.0, ""),
+        ("real held-out images", audit["real_iou"], None if own is None else 1.0, ""),
         ("synthetic images, their own masks", audit["synthetic_iou"], own, agreement_interval(audit, 3)),
         ("synthetic images, masks of others", audit["shuffled_iou"], others, ""),
     )
@@ -59,12 +60,12 @@ def print_audit(audit: Mapping[str, Any]) -> None:
     table = Table(Column(features), "synthetic [95 %]", "real held-out [95 %]")
     for row in fidelity_rows(audit["fidelity"]):
         table.add_row(row["name"], row["synthetic"], row["held_out"])
-    answer("Are they like real pictures?")
+    answer(f"Are they like real pictures? {realism(audit)['headline']}")
     plain_console(wraps=True).print(table)
     warning = light_warning(audit)
     if warning is not None:
         answer(warning)
-    verdict = copying_verdict(audit)
+    verdict = copying_verdict(audit, pictures="on the audit's page, its index.html")
     answer(f"Does it copy? {verdict['headline']} {verdict['why']}")
 
 

@@ -25,6 +25,7 @@ from isdm.report.audit_text import agreement_interval, copying_verdict, fidelity
 from isdm.report.drawing import DARK, LIGHT, Theme, legend_below, styled, svg
 from isdm.report.pages import render
 from isdm.report.pictures import data_uri, jpeg_uri
+from isdm.report.realism import realism
 from isdm.text import printable
 from isdm.version import __version__
 
@@ -51,10 +52,14 @@ def write_audit_page(audit: Path, synthetic: SegmentationDataset, dataset: Segme
     ]
     page = {
         "name": printable(synthetic.info.name),
+        "realism": realism(found),
         "lead": lead(found),
         "copying": copying_verdict(found),
         "agreement": {side: _number(found[f"{side}_iou"]) for side in ("real", "synthetic", "shuffled")},
-        "shares": ["–" if share is None else f"{share:.3f}{ends}" for share, ends in ((own, interval), (others, ""))],
+        "shares": [
+            "–" if share is None else f"{share:.3f}{ends}"
+            for share, ends in ((None if own is None else 1.0, ""), (own, interval), (others, ""))
+        ],
         "classes": classes,
         "segmenter": found["segmenter"],
         "fidelity": found["fidelity"],

@@ -68,8 +68,8 @@ def agreement_interval(audit: Mapping[str, Any], digits: int, factor: float = 1)
     return f" [{factor * ends['low']:.{digits}f}, {high}]"
 
 
-def copying_verdict(audit: Mapping[str, Any]) -> dict[str, str]:
-    """Whether it copies: a headline and what it rests on."""
+def copying_verdict(audit: Mapping[str, Any], pictures: str = "below") -> dict[str, str]:
+    """Whether it copies: a headline and what it rests on; `pictures` says where the most suspicious ones are."""
     copying = audit["copying"]
     if copying.get("verdict") is None:
         return {"headline": "Copying could not be tested.", "why": f"Because {copying['why']}."}
@@ -90,7 +90,7 @@ def copying_verdict(audit: Mapping[str, Any]) -> dict[str, str]:
     else:
         text = {"headline": "No sign of copying.", "why": facts}
     if not copying["can_tell"]:
-        text["why"] += " There are too few held-out groups for a test to tell: judge by the pictures below."
+        text["why"] += f" There are too few held-out groups for a test to tell: judge by the pictures {pictures}."
     if audit["num_real_backgrounds"]:
         text["why"] += (
             f" {audit['num_real_backgrounds']:,} pictures have real backgrounds on purpose; they are copies but for "
