@@ -130,6 +130,16 @@ def test_sets_are_shown_beside_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fast")
+def test_sets_beside_each_other_show_no_share_of_a_judge_that_cannot_read(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", gallery=False)
+    weak = write_audit(tmp_path / "weak.json", real_iou=0.02, synthetic_iou=0.06, agreement=3.0)
+    text = report(study, audits={"weak": weak, "good": write_audit(tmp_path / "good.json")}).read_text("utf-8")
+    assert "<th>weak</th><td>–</td>" in text
+    assert "<th>good</th><td>90 %</td>" in text
+    assert "300 %" not in text
+
+
+@pytest.mark.usefixtures("fast")
 def test_a_leak_is_said_before_anything_else(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", gallery=False)
     facts = yaml.safe_load((study / "study.yaml").read_text("utf-8"))

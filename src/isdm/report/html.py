@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from isdm.files import read_json, remove_abandoned, write_text
 from isdm.report.agreement import agreement, percent
-from isdm.report.audit_text import copying_verdict, fidelity_rows
+from isdm.report.audit_text import copying_verdict, fidelity_rows, shares
 from isdm.report.comparisons import FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, comparison_table, read_counts
 from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
@@ -146,7 +146,7 @@ def _qualities(audits: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
         return []
     lines = []
     for name, audit in audits.items():
-        line = {"name": name, "agreement": percent(audit.get("agreement")), "features": ""}
+        line = {"name": name, "agreement": percent(shares(audit)[0]), "features": ""}
         line |= dict.fromkeys(("KID", "precision", "recall", "copying"), "–")
         if "fidelity" in audit:
             figures = {row["name"]: row["synthetic"] for row in fidelity_rows(audit["fidelity"])}
