@@ -4,7 +4,6 @@ Names of datasets, classes and images are strangers' text: all of them pass thro
 Pictures are embedded only from the study's own gallery folder.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import StringIO
@@ -23,6 +22,7 @@ from isdm.report.drawing import DARK, LIGHT, save, svg
 from isdm.report.figures import class_pixels_figure, gains_figure, scaling_figure
 from isdm.report.latex import latex_table
 from isdm.report.pages import render
+from isdm.report.pictures import data_uri
 from isdm.report.quality_figure import quality_figure
 from isdm.report.study_files import read_results, read_study
 from isdm.report.tables import (
@@ -137,7 +137,7 @@ def _cell(text: str) -> str:
 
 def _download(text: str) -> str:
     """A table inside the page, so that it can be had wherever the page goes."""
-    return _data_uri("text/plain;charset=utf-8", text.encode())
+    return data_uri("text/plain;charset=utf-8", text.encode())
 
 
 def _qualities(audits: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -217,10 +217,6 @@ def _classes(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
 def _gallery(folder: Path, labels: Mapping[str, str]) -> dict[str, Any]:
     """Pairs by source and predictions, with their pictures embedded; empty lists without a gallery.
 
@@ -265,7 +261,7 @@ def _picture(folder: Path, name: str) -> str | None:
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         return None
     content = path.read_bytes()
-    return _data_uri("image/png", content) if content.startswith(_PNG_START) else None
+    return data_uri("image/png", content) if content.startswith(_PNG_START) else None
 
 
 def _figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, dict[str, str]]:
@@ -287,7 +283,7 @@ def _figures(drawings: Mapping[str, Draw], folder: Path) -> dict[str, dict[str, 
 
 def _svg_uri(figure: Figure | None) -> str:
     assert figure is not None, "a theme decides colours, not whether there is anything to draw"
-    return _data_uri("image/svg+xml", svg(figure))
+    return data_uri("image/svg+xml", svg(figure))
 
 
 def _class_tables(summary: pl.DataFrame) -> list[dict[str, Any]]:
