@@ -19,10 +19,14 @@ from isdm.synthesis.scores import (
     Agreement,
     Colours,
     Measures,
+    References,
     Result,
+    Yardstick,
     agreement,
     colour_statistics,
+    compare,
     far_out,
+    measure,
     tail_probabilities,
     tail_probabilities_like_area,
 )
@@ -155,6 +159,27 @@ def judged(tails: Sequence[float], mask_index: Sequence[int], **failing: Sequenc
     copies = np.where(flags("copies"), 0.01, 1.0)
     result = Result(np.array(tails), copies, flags("features"), flags("colour"))
     return Judged(measures, result, flags("background"), ~flags("unclear"), list(mask_index))
+
+
+def test_two_groups_do_not_tell_copies_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its own group a real picture has a single other one, and no ratio."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
+    features = images.reshape(6, -1)[:, :5].astype(np.float32)
+    groups = ["a", "a", "a", "b", "b", "b"]
+    references = References(images, groups, features, Colours.of(colour_statistics(images)))
+    seen = Agreement(np.full((6, 3), 0.5), np.full((6, 3), 0.1), np.zeros(6))
+    sources = [[name] for name in groups]
+    real = measure(seen, images, features, sources, references, are_references=True)
+    assert np.isnan(real.copy_ratio).all()
+    copies = measure(seen, images, features, sources, references, are_references=False)
+    assert (compare(copies, Yardstick.of(real, INFO)).copies == 1).all()
+    lines = Judged(real, compare(real, Yardstick.of(real, INFO)), np.zeros(6, bool), np.ones(6, bool), range(6))
+    assert lines.scores(0)["copy_ratio_features"] is lines.scores(0)["copy_ratio_pixels"] is None
+    stage._warn_of_few_groups(config(), groups)
+    assert "has 2 groups; it takes three" in capsys.readouterr().err
+    stage._warn_of_few_groups(config(), [*groups, "c"])
+    stage._warn_of_few_groups(config(criteria=["agreement"]), groups)
+    assert not capsys.readouterr().err
 
 
 def test_what_fails_is_dropped_with_its_reasons() -> None:

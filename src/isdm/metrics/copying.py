@@ -45,7 +45,8 @@ def ratios(neighbours: Neighbours) -> Floats:
     """d1 / d2 (N,): 1 where two groups are equally near, 0 for an exact copy; undefined without a second group."""
     d1, d2 = neighbours.d1, neighbours.d2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(d2 > 0, d1 / d2, np.where(d1 > 0, np.nan, 1.0))
+        known = np.where(d2 > 0, d1 / d2, np.where(d1 > 0, np.nan, 1.0))
+    return np.where(np.isinf(d2), np.nan, known)
 
 
 def nearest_two(

@@ -53,8 +53,8 @@ class Judged:
             "false_alarm": round(float(seen.false_alarm[place]), 5),
             "feature_distance": round(float(measures.feature_distance[place]), 4),
             "colour_distance": round(float(measures.colour_distance[place]), 4),
-            "copy_ratio_features": round(float(measures.copy_ratio[place, 0]), 4),
-            "copy_ratio_pixels": round(float(measures.copy_ratio[place, 1]), 4),
+            "copy_ratio_features": _ratio(measures.copy_ratio[place, 0]),
+            "copy_ratio_pixels": _ratio(measures.copy_ratio[place, 1]),
         }
 
 
@@ -113,3 +113,8 @@ def decide(config: SelectConfig, judged: Judged, kept_by_person: Sequence[bool] 
 
 def _kept_by_person(failed: str) -> Decision:
     return Decision(True, f"{KEPT} in spite of {failed}" if failed else KEPT)
+
+
+def _ratio(value: float) -> float | None:
+    """A ratio for JSON, which has no NaN: undefined is null."""
+    return None if np.isnan(value) else round(float(value), 4)

@@ -73,6 +73,7 @@ def select(
     real_pairs = dataset.require("train")
     training = LabelledImages(*load_arrays(dataset, real_pairs))
     groups = [pair.group for pair in real_pairs]
+    _warn_of_few_groups(config, groups)
     judges, judge_scores = _judges(config, training, groups, dataset.info.num_classes, out / JUDGES)
     extractor = _extractor(config, judges)
     references = References(
@@ -100,6 +101,15 @@ def select(
 
 
 JUDGES = "judges"
+
+
+def _warn_of_few_groups(config: SelectConfig, groups: Sequence[str]) -> None:
+    """A real picture's own group is left out, and its two nearest groups are compared."""
+    if "copies" in config.criteria and len(set(groups)) < 3:
+        say(
+            f"The training split has {len(set(groups))} groups; it takes three to tell how alike real pictures are, "
+            f"so no pair is dropped as a copy."
+        )
 
 
 def describe(summary: Mapping[str, Any]) -> str:

@@ -36,8 +36,8 @@ class Copying:
 
     def worst_first(self) -> NDArray[np.int64]:
         """Synthetic images (N,), those most like a copy by any measure first."""
-        least = np.nanmin([ratios(found) for found in self.neighbours.values()], axis=0)
-        return np.argsort(least, kind="stable")
+        least = np.fmin.reduce([ratios(found) for found in self.neighbours.values()])
+        return np.lexsort((self.neighbours["pixels"].d1, least))  # the nearest, where no ratio is defined
 
 
 def copying(config: AuditConfig, extractor: str, real: Side, held_out: Side, synthetic: Side) -> Copying:
