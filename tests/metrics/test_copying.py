@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -5,11 +7,13 @@ from scipy import stats
 
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.decoding import load_arrays
+from isdm.files import read_json
 from isdm.metrics import copying
 from isdm.metrics.copying import (
     CopyTest,
     Neighbours,
     copy_test,
+    decide,
     nearest_two,
     nearest_two_pixels,
     ratios,
@@ -146,8 +150,8 @@ def test_the_statistics_are_those_of_scipy() -> None:
     assert few.smallest_p == pytest.approx(1 / 10)
 
 
-def of(p_copies: float, p_closer: float, share: float = 0.5) -> CopyTest:
-    return CopyTest(share, 0.01, 0.3, 0.9, p_copies, p_closer, 20, 20, 0.001)
+def of(p_copies: float, p_closer: float, share: float = 0.5, excess: float = 5.0) -> CopyTest:
+    return CopyTest(share, 0.01, 0.3, 0.9, p_copies, p_closer, 20, 20, 0.001, excess)
 
 
 def test_verdicts_are_corrected_for_the_number_of_tests() -> None:
@@ -159,6 +163,54 @@ def test_verdicts_are_corrected_for_the_number_of_tests() -> None:
     assert verdict({"a": of(0.5, 0.002, share=0.02), "b": calm}, 0.01) == "closer"
     assert verdict({"a": of(0.002, 0.5, share=0.02), "b": calm}, 0.01) == "no sign"
     assert verdict({"a": calm, "b": calm}, 0.01) == "no sign"
+
+
+def test_closer_pictures_are_copies_only_where_copies_are_no_accident() -> None:
+    calm = of(1, 1)
+    assert verdict({"a": of(0.5, 0.002, excess=2.9), "b": calm}, 0.01) == "closer"
+    assert verdict({"a": of(0.5, 0.002, excess=3), "b": calm}, 0.01) == "copies"
+    assert verdict({"a": of(0.009, 0.002, excess=1), "b": calm}, 0.01) == "copies"
+    assert verdict({"a": of(0.002, 0.5, excess=1), "b": calm}, 0.01) == "copies"
+
+
+def test_the_test_that_decided_is_named() -> None:
+    calm = of(1, 1)
+    assert decide({"a": of(0.002, 0.0001), "b": calm}, 0.01) == ("copies", "a", "p_copies", 0.002)
+    assert decide({"a": of(0.5, 0.0001, excess=1), "b": of(0.5, 0.002)}, 0.01) == ("copies", "b", "p_closer", 0.002)
+    assert decide({"a": of(0.5, 0.002, 0.02), "b": of(0.5, 0.001, 0.02)}, 0.01) == ("closer", "b", "p_closer", 0.001)
+    assert decide({"a": calm, "b": calm}, 0.01) == ("no sign", None, None, None)
+
+
+def ratios_with(suspicious: int, seed: int, low: float = 0.6) -> CopyTest:
+    """50 synthetic pictures, somewhat closer than 50 held-out ones, so many of them suspicious."""
+    rng = np.random.default_rng(seed)
+    own = np.concatenate([np.full(suspicious, 0.33), rng.uniform(low, 0.9, 50 - suspicious)])
+    return copy_test(
+        own, names(50, 1, "s"), rng.uniform(0.85, 1, 50), names(50, 1, "h"), permutations=2000, seed=seed
+    )
+
+
+def test_one_suspicious_picture_in_fifty_makes_no_copier() -> None:
+    calm = of(1, 1)
+    for seed in range(10):
+        assert verdict({"pixels": ratios_with(1, seed), "features": calm}, 0.01) == "closer"
+        assert verdict({"pixels": ratios_with(5, seed, low=0.4), "features": calm}, 0.01) == "copies"
+
+
+def test_the_copier_of_the_benchmark_is_still_called_so() -> None:
+    """`benchmarks/copier.py` after 2,000 steps: noisy copies are few, and only their closeness is beyond doubt."""
+    found = read_json(Path(__file__).parents[2] / "benchmarks" / "results" / "copier.json")["found"]
+    said = {
+        name: verdict({way: CopyTest(**{"excess_groups": 0.0, **one[way]}) for way in ("pixels", "features")}, 0.01)
+        for name, one in found.items()
+    }
+    assert said == {"held-out real pictures": "no sign", "600 steps": "no sign", "2000 steps": "copies"}
+
+
+def test_groups_with_copies_are_counted_beyond_those_of_held_out_pictures() -> None:
+    own, unseen = np.array([0.2, 0.3, 0.9, 0.1, 0.9, 0.9]), np.array([0.9, 0.2, 0.9, 0.9])
+    found = copy_test(own, list("aabbcd"), unseen, list("efgh"), permutations=10, seed=0)
+    assert found.excess_groups == 2 - 4 * 1 / 4
 
 
 def test_copies_of_real_pictures_are_called_so_and_new_real_pictures_are_not(fruit: SegmentationDataset) -> None:

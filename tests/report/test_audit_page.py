@@ -99,7 +99,15 @@ def figures(verdict: str | None, **changes: Any) -> dict[str, Any]:
 def test_the_words_are_those_of_the_verdict() -> None:
     assert "copies training pictures (p = 0.0005)" in copying_verdict(figures("copies"))["headline"]
     assert copying_verdict(figures("no sign"))["headline"] == "No sign of copying."
-    assert copying_verdict(figures("closer"))["headline"].startswith("No copies, but closer")
+    assert copying_verdict(figures("closer"))["headline"].startswith("No more copies than chance gives, but closer")
+    none = figures("closer")
+    none["copying"]["pixels"]["share_synthetic"] = 0.0
+    assert copying_verdict(none)["headline"].startswith("No copies, but closer")
+    none["copying"]["decided_by"] = {"verdict": "closer", "measure": "pixels", "test": "p_closer", "p": 0.001}
+    assert copying_verdict(none)["headline"].endswith("new real ones are (closer by pixels, p = 0.0010).")
+    copies = figures("copies")
+    copies["copying"]["decided_by"] = {"verdict": "copies", "measure": "features", "test": "p_copies", "p": 0.002}
+    assert "training pictures (more copies by features, p = 0.0020)." in copying_verdict(copies)["headline"]
     weak = figures("no sign")
     weak["copying"]["can_tell"] = False
     assert "too few held-out groups" in copying_verdict(weak)["why"]

@@ -7,8 +7,10 @@ import pytest
 from isdm.config import AuditConfig, build
 from isdm.data.dataset import DatasetInfo, Pair, SegmentationDataset, write_metadata, write_pair
 from isdm.errors import DataError
+from isdm.metrics.copying import ratios
 from isdm.synthesis.audit import audit, masks_of_other_images
 from isdm.synthesis.audit.agreement import _interval
+from isdm.synthesis.audit.copying import Side, copying
 
 JUDGE: dict[str, Any] = {
     "architecture": "unet",
@@ -55,6 +57,34 @@ def test_the_interval_of_the_agreement_is_a_bootstrap_over_groups() -> None:
     ratios = [iou("synthetic") / iou("real") for _ in range(4000)]
     found = _interval(counts, groups, 1, build(AuditConfig, {"resamples": 4000}))
     assert (found["low"], found["high"]) == pytest.approx(np.quantile(ratios, (0.025, 0.975)), abs=0.02)
+
+
+def side(count: int, groups: str, seed: int, images: np.ndarray | None = None) -> Side:
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 1)).astype(np.uint8)
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2) if images is None else images
+    return Side(images, images.reshape(len(images), -1)[:, ::64].astype(np.float32), list(groups))
+
+
+def test_what_decided_is_written_down() -> None:
+    config = build(AuditConfig, {"significance": 0.05, "resamples": 50})
+    letters = "abcdefghijklmnopqrst"
+    known, unseen = side(20, letters, 0), side(20, letters.upper(), 1)
+    found = copying(config, "x", known, unseen, side(20, letters, 0, known.images)).figures
+    assert found["verdict"] == "copies"
+    assert found["decided_by"]["test"] == "p_copies"
+    assert found["decided_by"]["p"] == found[found["decided_by"]["measure"]]["p_copies"]
+    assert found["pixels"]["excess_groups"] == 20
+    assert copying(config, "x", known, unseen, unseen).figures["decided_by"] is None
+
+
+def test_without_a_second_group_nothing_is_a_copy() -> None:
+    config = build(AuditConfig, {})
+    known = side(3, "aaa", 0)
+    new = side(3, "xyz", 0, np.stack([known.images[0] // 2, known.images[1], known.images[2] // 3]))
+    found = copying(config, "x", known, side(3, "def", 1), new)
+    assert found.figures["verdict"] is None
+    assert all(np.isnan(ratios(near)).all() for near in found.neighbours.values())
+    assert found.worst_first()[0] == 1, "the nearest first"
 
 
 def test_an_agreement_with_almost_nothing_real_has_no_upper_bound() -> None:

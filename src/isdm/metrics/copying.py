@@ -17,6 +17,8 @@ from PIL import Image
 COPY_RATIO = 1 / 3
 COPY_EXCESS = 0.02
 """Share of copies beyond that of held-out pictures below which nobody is called a copier."""
+COPY_GROUPS = 3
+"""Groups with copies beyond as many as held-out pictures have: so many are no accident of a single picture."""
 SIDE_PX = 32
 """Longer side of the reduced pictures that are compared pixel by pixel."""
 REACH_PX = 2
@@ -30,6 +32,7 @@ Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Verdict = Literal["copies", "closer", "no sign"]
+Test = Literal["p_copies", "p_closer"]
 
 
 class Neighbours(NamedTuple):
@@ -187,6 +190,8 @@ class CopyTest:
     num_groups_held_out: int
     smallest_p: float
     """The least p-value that so many groups and permutations can give."""
+    excess_groups: float
+    """Synthetic groups with a copy, beyond as many as have one if the share is that of held-out groups."""
 
 
 def copy_test(
@@ -222,6 +227,7 @@ def copy_test(
     p_closer = _p_value(-_welch(logs[observed], first), -_welch(logs[orders], first))
     p_copies = _p_value(_difference(flags[observed], first), _difference(flags[orders], first))
     splits = _choose(len(logs), first)
+    with_copies = [int((side[1] > 0).sum()) for side in sides]
     return CopyTest(
         float((synthetic < COPY_RATIO).mean()),
         float((held_out < COPY_RATIO).mean()),
@@ -232,6 +238,7 @@ def copy_test(
         first,
         len(logs) - first,
         max(1 / (permutations + 1), 1 / splits),
+        with_copies[0] - with_copies[1] * first / (len(logs) - first),
     )
 
 
@@ -276,19 +283,44 @@ def _choose(total: int, chosen: int) -> float:
     return ways
 
 
-def verdict(tests: Mapping[str, CopyTest], significance: float) -> Verdict:
+class Decision(NamedTuple):
+    """A verdict, and the test of which measure decided it; of "no sign" none did."""
+
+    verdict: Verdict
+    measure: str | None = None
+    test: Test | None = None
+    p: float | None = None
+
+
+def decide(tests: Mapping[str, CopyTest], significance: float) -> Decision:
     """What the measures say together; the p-values of all their tests are corrected (Bonferroni).
 
-    `copies`: the pictures are closer to single training pictures than new real ones are, beyond chance, and by the
-    ratio test some are copies, more than among real ones by two in a hundred at least. `closer`: they are closer,
-    but hardly any is a copy; the layout of a training mask can do that.
+    `copies`: there are more copies than among held-out real pictures, beyond chance and by two in a hundred at
+    least. Or the pictures are closer to single training pictures than held-out ones are, and there are more copies
+    that are no accident: beyond chance by the uncorrected p-value, or in three groups at least. `closer`: they are
+    closer, but not shown to be copies; the layout of a training mask can do that.
     """
     level = level_of(len(tests), significance)
-    for test in tests.values():
+    by_copies, by_closer, closer = [], [], []
+    for name, test in tests.items():
         many = test.share_synthetic - test.share_held_out >= COPY_EXCESS
-        if many and min(test.p_copies, test.p_closer) < level:
-            return "copies"
-    return "closer" if any(test.p_closer < level for test in tests.values()) else "no sign"
+        no_accident = test.p_copies < significance or test.excess_groups >= COPY_GROUPS
+        if many and test.p_copies < level:
+            by_copies.append((test.p_copies, name))
+        if test.p_closer < level:
+            (by_closer if many and no_accident else closer).append((test.p_closer, name))
+    if by_copies:
+        p, name = min(by_copies)
+        return Decision("copies", name, "p_copies", p)
+    if by_closer or closer:
+        p, name = min(by_closer or closer)
+        return Decision("copies" if by_closer else "closer", name, "p_closer", p)
+    return Decision("no sign")
+
+
+def verdict(tests: Mapping[str, CopyTest], significance: float) -> Verdict:
+    """The verdict alone; see `decide`."""
+    return decide(tests, significance).verdict
 
 
 def level_of(num_measures: int, significance: float) -> float:

@@ -75,16 +75,18 @@ def copying_verdict(audit: Mapping[str, Any], pictures: str = "below") -> dict[s
         return {"headline": "Copying could not be tested.", "why": f"Because {copying['why']}."}
     shares = [f"{100 * copying[way]['share_synthetic']:.1f} % by {way}" for way in ("pixels", "features")]
     unseen = [f"{100 * copying[way]['share_held_out']:.1f} %" for way in ("pixels", "features")]
-    least = min(copying[way][test] for way in ("pixels", "features") for test in ("p_copies", "p_closer"))
+    decided = _decided_by(copying)
     facts = (
         f"By the ratio test {' and '.join(shares)} of the synthetic pictures are copies of a training picture; of "
         f"real held-out pictures, which cannot be copies, {' and '.join(unseen)}."
     )
     if copying["verdict"] == "copies":
-        text = {"headline": f"The generator copies training pictures (p = {least:.4f}).", "why": facts}
+        text = {"headline": f"The generator copies training pictures ({decided}).", "why": facts}
     elif copying["verdict"] == "closer":
+        any_copies = any(copying[way]["share_synthetic"] for way in ("pixels", "features"))
         text = {
-            "headline": "No copies, but closer to single training pictures than new real ones are.",
+            "headline": f"{'No more copies than chance gives' if any_copies else 'No copies'}, but closer to single "
+            f"training pictures than new real ones are ({decided}).",
             "why": f"{facts} Pictures painted for training masks share their layout; that can bring them closer.",
         }
     else:
@@ -97,6 +99,16 @@ def copying_verdict(audit: Mapping[str, Any], pictures: str = "below") -> dict[s
             f"the defect."
         )
     return text
+
+
+def _decided_by(copying: Mapping[str, Any]) -> str:
+    """The measure, the test and the p-value that decided; older audits name the least of all p-values."""
+    by = copying.get("decided_by")
+    if by is None:
+        least = min(copying[way][test] for way in ("pixels", "features") for test in ("p_copies", "p_closer"))
+        return f"p = {least:.4f}"
+    test = "more copies" if by["test"] == "p_copies" else "closer"
+    return f"{test} by {by['measure']}, p = {by['p']:.4f}"
 
 
 def light_warning(audit: Mapping[str, Any]) -> str | None:

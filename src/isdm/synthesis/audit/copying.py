@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isdm.config import AuditConfig
 from isdm.data.dataset import Pair
 from isdm.data.image_files import ImageArray
-from isdm.metrics.copying import Neighbours, copy_test, level_of, nearest_two, nearest_two_pixels, ratios, verdict
+from isdm.metrics.copying import Neighbours, copy_test, decide, level_of, nearest_two, nearest_two_pixels, ratios
 from isdm.metrics.fidelity import Features
 from isdm.synthesis.audit.agreement import number
 
@@ -76,9 +76,11 @@ def copying(config: AuditConfig, extractor: str, real: Side, held_out: Side, syn
         )
         for name, found in neighbours.items()
     }
+    decision = decide(tests, config.significance)
     figures = {
         "features": extractor,
-        "verdict": verdict(tests, config.significance),
+        "verdict": decision.verdict,
+        "decided_by": None if decision.p is None else {**decision._asdict(), "p": number(decision.p)},
         "significance": config.significance,
         "can_tell": any(test.smallest_p < level_of(len(tests), config.significance) for test in tests.values()),
         **{
