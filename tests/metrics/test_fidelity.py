@@ -153,10 +153,18 @@ def test_the_manifold_is_that_of_brute_force() -> None:
     assert found.precision.low <= found.precision.value <= found.precision.high
 
 
-def test_a_single_group_has_no_radius() -> None:
+def test_what_needs_the_balls_of_a_single_group_is_undefined() -> None:
     x, y = sets(n=6, m=5)
-    found = manifold(x, y, ["a"] * 6, names(5), resamples=20, seed=0)
-    assert found.precision.value == found.coverage.value == 0
+    nothing = {"value": None, "low": None, "high": None}
+    one_real = manifold(x, y, ["a"] * 6, names(5), resamples=20, seed=0)
+    assert one_real.precision.plain() == one_real.density.plain() == one_real.coverage.plain() == nothing
+    assert 0 <= one_real.recall.value <= 1
+    assert np.isnan([one_real.recall.low, one_real.recall.high]).all(), "the mean over one group has no interval"
+    one_synthetic = manifold(x, y, names(6), ["a"] * 5, resamples=20, seed=0)
+    assert one_synthetic.recall.plain() == nothing
+    assert 0 <= one_synthetic.precision.value <= 1
+    assert np.isnan([one_synthetic.precision.low, one_synthetic.density.high]).all()
+    assert one_synthetic.coverage.low <= one_synthetic.coverage.value <= one_synthetic.coverage.high
 
 
 def test_diversity_is_the_distance_within_masks_over_that_between() -> None:

@@ -202,7 +202,8 @@ def manifold(
     a synthetic one (Kynkäänniemi et al. 2019). Density: mean number of real balls around a synthetic picture,
     over k; coverage: share of real balls that hold a synthetic picture (Naeem et al. 2020). A ball reaches to the
     k-th neighbour of another group, or views of one thing would make the balls of real pictures tiny. Intervals
-    draw groups of the pictures that are averaged over; the balls stay.
+    draw groups of the pictures that are averaged over; the balls stay. Pictures of a single group have no balls: what
+    asks for them is undefined, with figures that are no numbers, and so is the interval of a mean over them.
 
     Args:
         real: (N, D).
@@ -222,12 +223,16 @@ def manifold(
 
     values = (in_real.max(axis=0), in_synthetic.max(axis=1), in_real.sum(axis=0) / neighbours, in_real.max(axis=1))
     names = (synthetic_groups, real_groups, synthetic_groups, real_groups)
-    return Manifold(
-        *(
-            mean_with_interval(np.asarray(v, np.float64), n, resamples, rng)
-            for v, n in zip(values, names, strict=True)
-        )
-    )
+    radii = (real_radius, synthetic_radius, real_radius, real_radius)
+    estimates = []
+    for value, own, radius in zip(values, names, radii, strict=True):
+        found = mean_with_interval(np.asarray(value, np.float64), own, resamples, rng)
+        if np.isnan(radius).any():
+            found = Estimate(float("nan"), float("nan"), float("nan"))
+        elif len(set(own)) < 2:
+            found = Estimate(found.value, float("nan"), float("nan"))
+        estimates.append(found)
+    return Manifold(*estimates)
 
 
 def mean_with_interval(values: Floats, names: Sequence[str], resamples: int, rng: np.random.Generator) -> Estimate:
@@ -246,13 +251,13 @@ def _distances(one: Features, other: Features) -> Floats:
 
 
 def _radii(distances: Floats, names: Sequence[str], neighbours: int) -> Floats:
-    """Distance (N,) of each picture to its k-th neighbour of another group; 0 where there is none."""
+    """Distance (N,) of each picture to its k-th neighbour of another group; no number where there is none."""
     number = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)[1]
     others = np.where(number[:, None] == number, np.inf, distances)
     ordered = np.sort(others, axis=1)
     available = np.minimum(neighbours, np.isfinite(others).sum(axis=1))
     radii = ordered[np.arange(len(ordered)), np.maximum(available - 1, 0)]
-    return np.where(available > 0, radii, 0.0)
+    return np.where(available > 0, radii, np.nan)
 
 
 def diversity(
