@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from isdm.config import AuditConfig, build
-from isdm.data.dataset import DatasetInfo, Pair, SegmentationDataset, write_metadata, write_pair
+from isdm.data.dataset import DatasetInfo, Pair, SegmentationClass, SegmentationDataset, write_metadata, write_pair
 from isdm.errors import DataError
 from isdm.metrics.copying import ratios
 from isdm.synthesis.audit import audit, masks_of_other_images
@@ -95,6 +95,23 @@ def test_an_agreement_with_almost_nothing_real_has_no_upper_bound() -> None:
     found = _interval({"real": real, "synthetic": synthetic}, groups, 1, build(AuditConfig, {}))
     assert found["high"] is None
     assert found["low"] is not None
+
+
+def test_no_class_of_a_scene_is_said_to_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a background, class 0 counts in the means like the others."""
+    info = DatasetInfo(
+        "scenes",
+        tuple(SegmentationClass(k, name, (k, k, k)) for k, name in enumerate(("sky", "road"))),
+        has_background=False,
+    )
+    names = {"image_file_name": "images/a.png", "mask_file_name": "masks/a.png"}
+    write_pair(tmp_path / "data" / "train", names, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8), info)
+    write_metadata(tmp_path / "data" / "train", [names])
+    info.write(tmp_path / "data")
+    scenes = SegmentationDataset(tmp_path / "data")
+    with pytest.raises(DataError, match="no validation pairs"):
+        audit(build(AuditConfig, JUDGE), scenes, scenes, tmp_path / "audit")
+    assert "leave out" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -48,8 +48,6 @@ def audit(
             f"{synthetic.folder} has {synthetic.info.num_classes} classes but {dataset.folder} has "
             f"{dataset.info.num_classes}; audit a synthetic dataset against the one that it was made from."
         )
-    if not dataset.info.has_background:
-        say(f"The means leave out class 0, {dataset.info.classes[0].name!r}, as if it were a background.")
     inputs = {
         "synthetic": synthetic.judged_fingerprint("train"),
         "train split": dataset.fingerprint("train"),
