@@ -67,9 +67,9 @@ def test_what_a_killed_write_left_does_not_bar_the_folder_and_goes(
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"config": {"steps": 20, "seed": 0}}, "steps = 10, now 20"),
-        ({"config": {"steps": 10}}, "seed = 0, now None"),
-        ({"config": CONFIG | {"flip": True}}, "flip = None, now True"),
+        ({"config": {"steps": 20, "seed": 0}}, "steps was 10, now 20"),
+        ({"config": {"steps": 10}}, "seed was 0, now not given"),
+        ({"config": CONFIG | {"flip": True}}, "flip was not given, now true"),
         ({"inputs": {"train split": "def"}}, "another train split"),
         ({"inputs": INPUTS | {"init": "x"}}, "another init"),
         ({"stage": "sample"}, "holds the output of 'isdm train', not of 'sample'"),
@@ -91,10 +91,20 @@ def test_only_the_changed_option_is_named(tmp_path: Path) -> None:
     assert "steps" not in str(caught.value)
 
 
+def test_a_refusal_says_what_to_do(tmp_path: Path) -> None:
+    begin(tmp_path)
+    with pytest.raises(OutputError) as caught:
+        begin(tmp_path, config={"steps": 10, "seed": 1}, inputs={"train split": "def"})
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path} was made from other options or inputs: seed was 0, now 1; another train split.",
+        "Repeat the first command's options and inputs, or give another --out.",
+    ]
+
+
 def test_options_that_may_change_do_not_make_it_another_output(tmp_path: Path) -> None:
     begin(tmp_path)
     assert begin(tmp_path, may_change={"steps"}, config={"steps": 20, "seed": 0}) == "unfinished"
-    with pytest.raises(OutputError, match="seed = 0, now 1"):
+    with pytest.raises(OutputError, match="seed was 0, now 1"):
         begin(tmp_path, may_change={"steps"}, config={"steps": 20, "seed": 1})
 
 

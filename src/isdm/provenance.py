@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from isdm.differences import differences, told
 from isdm.errors import IsdmError, OutputError
 from isdm.files import ASIDE_MARK, LOCK_NAME, read_json, remove_abandoned, write_json
 from isdm.version import __version__
@@ -19,6 +20,9 @@ FORMAT_VERSION = 1
 """Of the whole folder that a stage writes; raised when an older isdm would read it wrongly."""
 
 State = Literal["new", "unfinished", "finished"]
+
+_WITHOUT_OUT = ("data import", "data export")
+"""Stages whose command has no --out but names its output by place."""
 
 
 class Options(Protocol):
@@ -126,19 +130,26 @@ def check(
         return
     if old.stage != stage:
         raise OutputError(f"{folder} holds the output of 'isdm {old.stage}', not of {stage!r}; give another.")
-    before = dict(old.config) if isinstance(config, Mapping) else config.completed(old.config)
-    now = _plain(config)
-    changed = [
-        f"{key} = {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted({*before, *now} - set(may_change))
-        if before.get(key) != now.get(key)
-    ]
+    changed = changed_options(old, config, may_change=may_change)
     changed += [f"another {key}" for key in sorted({*old.inputs, *inputs}) if old.inputs.get(key) != inputs.get(key)]
     if changed:
+        place = "output folder" if stage in _WITHOUT_OUT else "--out"
         raise OutputError(
-            f"{folder} was made from other options or inputs ({'; '.join(changed)}).\n"
-            f"Give another output folder, or remove this one to make it anew."
+            f"{folder} was made from other options or inputs: {told(changed)}.\n"
+            f"Repeat the first command's options and inputs, or give another {place}."
         )
+
+
+def changed_options(
+    record: Provenance,
+    config: Options | Mapping[str, Any],
+    *,
+    may_change: Collection[str] = (),
+    below: str = "",
+) -> list[str]:
+    """How options differ from those of a record, in words; `below` names what the keys lie in, such as `train`."""
+    before = record.config if isinstance(config, Mapping) else config.completed(record.config)
+    return differences(before, _plain(config), leave_out=may_change, below=below)
 
 
 def _plain(config: Options | Mapping[str, Any]) -> dict[str, Any]:

@@ -309,7 +309,7 @@ def test_an_output_folder_that_holds_something_else(
 
 def test_an_output_folder_made_from_other_options(isdm: Isdm, dataset: Path) -> None:
     assert_mendable(
-        isdm("data", "import", "photos", "tiles", "--seed", "1"), "seed = 0, now 1", "another output folder"
+        isdm("data", "import", "photos", "tiles", "--seed", "1"), "seed was 0, now 1", "another output folder"
     )
 
 

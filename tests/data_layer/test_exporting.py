@@ -74,7 +74,7 @@ def test_the_same_command_again_is_done_and_another_is_refused(
     assert "is already exported" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
     other = "voc" if layout == "coco" else "coco"
-    with pytest.raises(OutputError, match=f"layout = '{layout}', now '{other}'"):
+    with pytest.raises(OutputError, match=f"layout was {layout}, now {other}"):
         isdm.export_dataset(build(ExportConfig, {"dataset": dataset.folder, "layout": other}), out)
     lines = dataset.folder / "train" / "metadata.jsonl"
     lines.write_text(lines.read_text("utf-8").replace('"real"', '"drawn"'), "utf-8")
