@@ -156,6 +156,13 @@ def _plain(config: Options | Mapping[str, Any]) -> dict[str, Any]:
     return dict(config) if isinstance(config, Mapping) else config.plain()
 
 
+def go_on(folder: Path, config: Options | Mapping[str, Any]) -> None:
+    """Record the options that a folder is being changed with; until `finish` it counts as unfinished again."""
+    old = read(folder)
+    assert old is not None, f"{folder} was never begun"
+    Provenance(old.stage, _plain(config), old.inputs).write(folder)
+
+
 def finish(folder: Path, config: Options | Mapping[str, Any], seconds: float) -> None:
     """Mark a stage's folder as complete; `seconds` is what it took."""
     old = read(folder)

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from isdm import provenance
-from isdm.config import TrainConfig, build, with_preset
+from isdm.config import TrainConfig, build, read_yaml, with_preset
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import DataError, ModelError, OutputError
 from isdm.model_info import ModelInfo
 from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.training import checkpoint
-from isdm.training.diffusion import finetune, finetune_config, train
+from isdm.training.diffusion import finetune, finetune_config, train, would_go_on
 from isdm.training.randomness import draw_sample, epoch_order, epoch_steps
 from isdm.training.run import learning_rate
 
@@ -305,3 +305,31 @@ class TestRandomness:
         noise = np.array([draw.noise.item() for draw in draws])
         assert noise.mean() == pytest.approx(0, abs=0.06)
         assert noise.std() == pytest.approx(1, abs=0.05)
+
+
+def test_options_and_record_say_where_a_training_stands(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+
+    def recorded() -> tuple[Any, Any, bool]:
+        record = provenance.read(out)
+        assert record is not None
+        return read_yaml(out / "config.yaml")["steps"], record.config["steps"], record.finished
+
+    train(config(small, steps=4), fruit, out)
+    train(config(small, steps=2), fruit, out)
+    assert recorded() == (4, 4, True), "asked for less, it stays what it is"
+    assert would_go_on(config(small, steps=6), fruit, out)
+    assert not would_go_on(config(small, steps=4, epochs=30_000), fruit, out)
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("isdm.training.run.Run.close_short_run", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(small, steps=6, save_interval=1e-9), fruit, out)
+    assert recorded() == (6, 6, False), "its weights are changing"
+    train(config(small, steps=3), fruit, out)
+    assert recorded() == (6, 6, True), "it stands behind the step at which it was to stop"

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isdm.cli.folds import run_fold, summed_costs
+from isdm.cli.folds import check_folds, run_fold, summed_costs
+from isdm.cli.recorded import check_recorded
 from isdm.cli.reused_stages import take_over_stages
 from isdm.config import MOST_SEED, ExperimentConfig, build, inherited_by_finetuning, merged, read_yaml, with_preset
 from isdm.files import remove_abandoned, write_yaml
@@ -63,17 +64,22 @@ def run_experiment(
 
     Folders below `out`: data, model, finetuned, synthetic, selected, audit, study; with `folds` these lie in
     fold-0, fold-1, … and the pooled study in study.
+
+    Raises:
+        OutputError: a stage is there that was made with other options; nothing is changed.
     """
     from isdm.report import report
 
     remove_abandoned(out)
     if config.folds is None:
+        check_recorded(config, out)
         run_stages(config, out, execution, reuse)
         say("Writing the report.")
         audited = out / "audit" / "audit.json" if config.audit is not None else None
         return report(out / "study", audit=audited, costs=stage_costs(out))
     from isdm.evaluation.pooling import pool_studies
 
+    check_folds(config, out)
     studies = [run_fold(config, fold, out, execution, reuse) for fold in range(config.folds)]
     write_yaml(out / "experiment.yaml", config.plain())
     pool_studies(studies, out / "study", config.name)

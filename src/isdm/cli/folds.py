@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isdm import provenance
+from isdm.cli.recorded import check_recorded
 from isdm.config import ExperimentConfig, read_yaml
 from isdm.data.dataset import DATASET_FILE
 from isdm.errors import DataError, OutputError, UsageError
@@ -83,7 +84,7 @@ def run_fold(
 
     Raises:
         UsageError: see `fold_of`.
-        OutputError: see `came_from_elsewhere`.
+        OutputError: see `came_from_elsewhere` and `check_recorded`.
         DataError: `reuse` has no fold with a study.
     """
     from isdm.cli.experiment import run_stages
@@ -93,8 +94,21 @@ def run_fold(
     if came_from_elsewhere(one, folder):
         say(f"{folder} is finished; its other stages were run elsewhere.")
     else:
+        check_recorded(one, folder, out)
         run_stages(one, folder, execution, None if reuse is None else _same_fold(reuse, fold))
     return folder / "study"
+
+
+def check_folds(config: ExperimentConfig, out: Path) -> None:
+    """Refuse a cross-validation of which any fold was made with other options, before the first is touched.
+
+    Raises:
+        OutputError: see `came_from_elsewhere` and `check_recorded`.
+    """
+    for fold in range(config.folds or 0):
+        one, folder = fold_of(config, fold), folder_of(out, fold)
+        if not came_from_elsewhere(one, folder):
+            check_recorded(one, folder, out)
 
 
 def _same_fold(reuse: Path, fold: int) -> Path | None:

@@ -22,7 +22,8 @@ from isdm.progress import progress, say
 from isdm.signals import StopRequestedError, held_back
 from isdm.training import checkpoint
 from isdm.training.batches import load_training_images
-from isdm.training.checkpoint import Weights
+from isdm.training.checkpoint import Counters, Weights
+from isdm.training.loop import StopRule
 from isdm.training.run import Run
 from isdm.training.savings import checkpoint_savings
 from isdm.training.trackers import check_trackers
@@ -144,6 +145,14 @@ def finetune(
     return _fit("finetune", config, unet, dataset, info, out, inputs)
 
 
+def would_go_on(config: TrainConfig, dataset: SegmentationDataset, model: Path) -> bool:
+    """Whether these options would train a model further that is there, instead of finding it trained."""
+    state = checkpoint.read_state(model)
+    counters = Counters() if state is None else Counters(**state["counters"])
+    images, _ = load_training_images(dataset, config)
+    return StopRule.of(config, len(images), counters.num_processes).reason(counters) is None
+
+
 def _model_info(dataset: SegmentationDataset, config: TrainConfig, drop_rate: float) -> ModelInfo:
     pairs = dataset.require("train")
     image, _ = dataset.load(pairs[0])
@@ -182,6 +191,13 @@ def _take_over(unet: SemanticUNet, weights: Weights, init: Path) -> None:
     say(line + (f"; {others} others start anew." if others else "."))
 
 
+def _with_steps_done(config: TrainConfig, step: int) -> TrainConfig:
+    """The options that the folder records: asked to stop before where it stands, it says where it stands."""
+    if config.steps is None or config.steps >= step:
+        return config
+    return config.model_copy(update={"steps": step})
+
+
 def _fit(
     stage: str,
     config: TrainConfig,
@@ -196,12 +212,14 @@ def _fit(
     workers = Workers(config.device)
     with workers.main_first():
         state = provenance.begin(out, stage, config, inputs, may_change=MAY_CHANGE)
-        if workers.is_main:
-            write_yaml(out / "config.yaml", config.plain())
     run = Run(config, unet, info, images, out, workers)
     if state == "finished" and run.stop.reason(run.counters) is not None:
         say(f"{out} is already trained: {run.stop.reason(run.counters)}.")
         return SemanticDiffusionPipeline.from_pretrained(out)
+    config = _with_steps_done(config, run.counters.step)
+    if workers.is_main:
+        provenance.go_on(out, config)
+        write_yaml(out / "config.yaml", config.plain())
     run.explain(stage)
     with held_back() as asked, progress(_DOING[stage], total=run.stop.max_steps, done=run.counters.step) as bar:
         while run.stop.reason(run.counters) is None and not run.is_asked_to_stop:
