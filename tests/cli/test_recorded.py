@@ -60,7 +60,7 @@ def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_a_stage_allows_to_change_stays_allowed(tmp_path: Path, changed: dict[str, Any]) -> None:
     make(tmp_path, config())
-    assert refusal(config(**changed), tmp_path) is None
+    assert refusal(changes(config(**changed), tmp_path), tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_longer_training_is_refused_once_something_was_made_from_it(tmp_path: 
     assert changes(config(finetune={"steps": 20}), tmp_path) == {}
     assert changes(config(train={"steps": 80}), tmp_path) == {"model": ["train.steps was 60, now 80"]}
     make(tmp_path, config())
-    message = refusal(config(train={"steps": 80}), tmp_path)
+    message = refusal(changes(config(train={"steps": 80}), tmp_path), tmp_path)
     assert message is not None
     assert message.splitlines() == [
         f"{tmp_path} was made with other options: train.steps was 60, now 80.",
@@ -106,15 +106,15 @@ def test_a_longer_training_is_refused_once_something_was_made_from_it(tmp_path: 
 
 def test_a_stage_may_be_added_before_anything_follows_it(tmp_path: Path) -> None:
     make(tmp_path, config(), until="synthetic")
-    assert refusal(config(select={}), tmp_path) is None
-    message = refusal(config(sample={"num_samples": 5}), tmp_path)
+    assert refusal(changes(config(select={}), tmp_path), tmp_path) is None
+    message = refusal(changes(config(sample={"num_samples": 5}), tmp_path), tmp_path)
     assert message is not None
     assert "--reuse" not in message, "there is no study yet"
 
 
 def test_a_fold_names_the_folder_of_all(tmp_path: Path) -> None:
     make(tmp_path / "fold-0", config())
-    message = refusal(config(evaluate={"epochs": 3}), tmp_path / "fold-0", tmp_path)
+    message = refusal(changes(config(evaluate={"epochs": 3}), tmp_path / "fold-0"), tmp_path / "fold-0", tmp_path)
     assert message is not None
     assert message.startswith(f"{tmp_path / 'fold-0'} was made")
     assert message.endswith(f"--reuse {tmp_path}.")

@@ -4,7 +4,7 @@ Costs are measured, not guessed: two steps of each network of the plan are run o
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from rich.table import Table
 
 from isdm import provenance
-from isdm.cli.folds import finished_folds, fold_of, folder_of
+from isdm.cli.folds import came_from_elsewhere, finished_folds, fold_of, folder_of
+from isdm.cli.recorded import changes, refusal
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig, limited
 from isdm.data.archives import opened_source
 from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset
@@ -25,6 +26,7 @@ from isdm.data.layouts import read_source
 from isdm.data.layouts.source import SourcePair, image_files
 from isdm.data.recipes import with_recipe
 from isdm.data.splits import split_sizes
+from isdm.differences import told
 from isdm.evaluation.rows import make_rows
 from isdm.evaluation.study import cells_of
 from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
@@ -36,6 +38,7 @@ from isdm.synthesis.judges import judge_steps
 from isdm.text import printable
 
 SAMPLED_PASSES = 2
+REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -56,49 +59,63 @@ def print_plan(config: ExperimentConfig, out: Path, fold: int | None = None) -> 
     if config.folds is None:
         seconds = _print_stages(config, out)
     elif fold is not None:
-        seconds = _print_stages(fold_of(config, fold), folder_of(out, fold))
+        seconds = _print_stages(fold_of(config, fold), folder_of(out, fold), out)
     else:
         finished = finished_folds(config, out)
         begun = next((fold for fold in range(config.folds) if fold not in finished), 0)
         answer(f"{len(finished)} of {config.folds} folds are finished. Fold {begun}; the others are like it.")
         left = config.folds - len(finished)
-        seconds = left * _print_stages(fold_of(config, begun), folder_of(out, begun))
-    answer(f"About {format_seconds(seconds)} on this machine; nothing was written.")
+        seconds = _print_stages(fold_of(config, begun), folder_of(out, begun), out)
+        seconds = None if seconds is None else left * seconds
+    if seconds is not None:
+        answer(f"About {format_seconds(seconds)} on this machine; nothing was written.")
 
 
-def _print_stages(config: ExperimentConfig, out: Path) -> float:
-    """Print the stages of one experiment or fold; gives the seconds of what is not done."""
+def _print_stages(config: ExperimentConfig, out: Path, whole: Path | None = None) -> float | None:
+    """Print the stages of one experiment or fold; gives the seconds of what is not done, None if it is refused."""
+    elsewhere = whole is not None and came_from_elsewhere(config, out)
+    refused = {} if elsewhere else changes(config, out)
     shape = _shape(config.data, out / "data")
     lines: list[tuple[str, str, str, float]] = []
     step = _train_step_seconds(config.train, shape)
-    lines.append(("data import", _state(out / "data"), f"{shape.num_train_images} training images", 0.0))
-    lines.append(_training_line("train", config.train, shape, step, out / "model"))
+    lines.append(("data import", _state(out / "data", refused), f"{shape.num_train_images} training images", 0.0))
+    lines.append(_training_line("train", config.train, shape, step, _state(out / "model", refused)))
     if config.finetune is not None:
         scale = config.finetune.batch_size / config.train.batch_size
         finetune = limited(config.finetune, _expected_steps(config.train, shape, step))
-        lines.append(_training_line("finetune", finetune, shape, step * scale, out / "finetuned"))
+        state = _state(out / "finetuned", refused)
+        lines.append(_training_line("finetune", finetune, shape, step * scale, state))
     forward = step / config.train.batch_size / 3  # a training step is about three forward passes
     sample = config.candidates()
     passes = sample.num_samples * sample.steps * (1 if sample.guidance == 1 else 2)
     detail = f"{sample.num_samples} images of {config.sample.steps} {config.sample.sampler} steps"
-    lines.append(("sample", _state(out / "synthetic"), detail, forward * passes))
+    lines.append(("sample", _state(out / "synthetic", refused), detail, forward * passes))
     if config.select is not None:
         steps = config.select.folds * judge_steps(config.select, shape.num_train_images)
         seconds = sum(steps * _segmenter_step_seconds(config.select, x, shape) for x in config.select.architectures)
-        lines.append(("select", _state(out / "selected"), f"{steps} steps of each judge", seconds))
+        lines.append(("select", _state(out / "selected", refused), f"{steps} steps of each judge", seconds))
     if config.audit is not None:
         steps = config.audit.epochs * -(-shape.num_train_images // config.audit.batch_size)
         seconds = steps * _segmenter_step_seconds(config.audit, config.audit.architecture, shape)
-        lines.append(("audit", _state(out / "audit"), f"{steps} steps of {config.audit.architecture}", seconds))
-    lines += _study_lines(config, shape, out / "study")
+        state = _state(out / "audit", refused)
+        lines.append(("audit", state, f"{steps} steps of {config.audit.architecture}", seconds))
+    lines += _study_lines(config, shape, out / "study", refused)
     table = Table("stage", "state", "work", "estimate")
     for stage, state, work, seconds in lines:
-        table.add_row(stage, state, printable(work), format_seconds(0 if state == "done" else seconds))
+        estimate = "" if state.startswith(REFUSED) else format_seconds(0 if state == "done" else seconds)
+        table.add_row(stage, printable(state), printable(work), estimate)
     plain_console(wraps=True).print(table)
-    return sum(seconds for _, state, _, seconds in lines if state != "done")
+    message = refusal(refused, out, whole)
+    if message is None:
+        return sum(seconds for _, state, _, seconds in lines if state != "done")
+    answer(f"isdm run refuses this; nothing was written. {message}")
+    return None
 
 
-def _state(folder: Path) -> str:
+def _state(folder: Path, refused: Mapping[str, Sequence[str]]) -> str:
+    """Whether a stage is done, begun or to do; or that `isdm run` refuses what is there, and why."""
+    if folder.name in refused:
+        return f"{REFUSED}: {told(refused[folder.name])}"
     record = provenance.read(folder)
     return "to do" if record is None else "done" if record.finished else "begun"
 
@@ -152,16 +169,18 @@ def _expected_steps(config: TrainConfig, shape: Shape, step_seconds: float) -> i
 
 
 def _training_line(
-    stage: str, config: TrainConfig, shape: Shape, step_seconds: float, folder: Path
+    stage: str, config: TrainConfig, shape: Shape, step_seconds: float, state: str
 ) -> tuple[str, str, str, float]:
     from isdm.training.loop import StopRule
 
     rule = StopRule.of(config, shape.num_train_images)
     seconds = min(rule.max_steps * step_seconds, rule.max_seconds or float("inf"))
-    return stage, _state(folder), f"at most {rule.max_steps:,} steps of {config.batch_size}", seconds
+    return stage, state, f"at most {rule.max_steps:,} steps of {config.batch_size}", seconds
 
 
-def _study_lines(config: ExperimentConfig, shape: Shape, study: Path) -> list[tuple[str, str, str, float]]:
+def _study_lines(
+    config: ExperimentConfig, shape: Shape, study: Path, refused: Mapping[str, Sequence[str]]
+) -> list[tuple[str, str, str, float]]:
     evaluate: EvaluateConfig = config.evaluate
     rows = make_rows(
         evaluate,
@@ -179,7 +198,10 @@ def _study_lines(config: ExperimentConfig, shape: Shape, study: Path) -> list[tu
             work = f"{row.num_real_images} real + {row.num_synthetic_images} synthetic, {row.arm}, {name}"
             work += f": {len(own)} cells of {own[0].num_steps} steps"
             cost = seconds[name] * sum(cell.num_steps for cell in missing)
-            lines.append(("evaluate", "to do" if missing else "done", work, cost))
+            state = "to do" if missing else "done"
+            if study.name in refused:  # whose reason the first line gives for all
+                state = REFUSED if lines else _state(study, refused)
+            lines.append(("evaluate", state, work, cost))
     return lines
 
 

@@ -4,7 +4,7 @@ Every stage refuses a folder of other options by itself, but only when its turn 
 been trained on, and what was painted with it fits no more.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,15 +69,14 @@ def changes(config: ExperimentConfig, out: Path) -> dict[str, list[str]]:
     return found
 
 
-def refusal(config: ExperimentConfig, out: Path, whole: Path | None = None) -> str | None:
+def refusal(found: Mapping[str, Sequence[str]], out: Path, whole: Path | None = None) -> str | None:
     """Why an experiment cannot be run in `out`, and what to do instead; None where it can.
 
     Args:
-        config: one experiment, or one fold.
-        out: its folder.
+        found: see `changes`.
+        out: the folder of one experiment, or of one fold.
         whole: the folder of all folds.
     """
-    found = changes(config, out)
     if not found:
         return None
     whole = whole or out
@@ -98,7 +97,7 @@ def check_recorded(config: ExperimentConfig, out: Path, whole: Path | None = Non
     Raises:
         OutputError: naming what was changed.
     """
-    message = refusal(config, out, whole)
+    message = refusal(changes(config, out), out, whole)
     if message is not None:
         raise OutputError(message)
 
