@@ -17,6 +17,7 @@ class StopRequestedError(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.signal_number = signal_number
+        self.work_is_kept = True
 
     @property
     def exit_code(self) -> int:
@@ -32,6 +33,16 @@ def stop_on_signals() -> None:
 
 def _stop(number: int, _: FrameType | None) -> None:
     raise StopRequestedError(number)
+
+
+@contextmanager
+def nothing_to_keep() -> Iterator[None]:
+    """Mark what ends within as leaving nothing behind that the same command could go on from."""
+    try:
+        yield
+    except StopRequestedError as stop:
+        stop.work_is_kept = False
+        raise
 
 
 @contextmanager

@@ -1,24 +1,22 @@
 """`isdm run --dry-run`: stages, cells and what they will cost on this machine.
 
-Costs are measured, not guessed: two steps of each network of the plan are run on random data.
+Costs are measured, not guessed, where there is something left to do (`isdm.cli.measuring`).
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import gettempdir
 
-import numpy as np
-import segmentation_models_pytorch as smp
-import torch
 from rich.table import Table
 
 from isdm import provenance
 from isdm.cli.folds import came_from_elsewhere, finished_folds, fold_of, folder_of
+from isdm.cli.measuring import Shape, segmenter_step_seconds, train_step_seconds
 from isdm.cli.recorded import changes, refusal
-from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, SegmenterConfig, TrainConfig, limited
+from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, TrainConfig, limited
 from isdm.data.archives import opened_source
 from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset
 from isdm.data.image_files import read_picture
@@ -27,28 +25,39 @@ from isdm.data.layouts.source import SourcePair, image_files
 from isdm.data.recipes import with_recipe
 from isdm.data.splits import split_sizes
 from isdm.differences import told
+from isdm.evaluation.cells import Cell
 from isdm.evaluation.rows import make_rows
 from isdm.evaluation.study import cells_of
-from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
-from isdm.models.segmenters import build_segmenter
-from isdm.models.unet import SemanticUNet
 from isdm.parallel import in_threads
 from isdm.progress import answer, format_seconds, plain_console
 from isdm.synthesis.judges import judge_steps
 from isdm.text import printable
 
-SAMPLED_PASSES = 2
 REFUSED = "refused"
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What the costs depend on."""
+class Line:
+    """One line of the plan; its cost is asked for only where something is left to do."""
 
-    size: tuple[int, int]
-    channels: int
-    num_classes: int
-    num_train_images: int
+    stage: str
+    state: str
+    work: str
+    cost: Callable[[], float] = lambda: 0.0
+
+    @cached_property
+    def seconds(self) -> float:
+        """What is left of the stage takes so long."""
+        return 0.0 if self.state == "done" or self._is_refused else self.cost()
+
+    @property
+    def estimate(self) -> str:
+        """The same for a person."""
+        return "" if self._is_refused else format_seconds(self.seconds)
+
+    @property
+    def _is_refused(self) -> bool:
+        return self.state.startswith(REFUSED)
 
 
 def print_plan(config: ExperimentConfig, out: Path, fold: int | None = None) -> None:
@@ -76,38 +85,51 @@ def _print_stages(config: ExperimentConfig, out: Path, whole: Path | None = None
     elsewhere = whole is not None and came_from_elsewhere(config, out)
     refused = {} if elsewhere else changes(config, out)
     shape = _shape(config.data, out / "data")
-    lines: list[tuple[str, str, str, float]] = []
-    step = _train_step_seconds(config.train, shape)
-    lines.append(("data import", _state(out / "data", refused), f"{shape.num_train_images} training images", 0.0))
-    lines.append(_training_line("train", config.train, shape, step, _state(out / "model", refused)))
+    lines: list[Line] = []
+
+    def train_step() -> float:
+        return train_step_seconds(config.train, shape)
+
+    lines.append(Line("data import", _state(out / "data", refused), f"{shape.num_train_images} training images"))
+    lines.append(_training_line("train", config.train, shape, train_step, _state(out / "model", refused)))
     if config.finetune is not None:
         scale = config.finetune.batch_size / config.train.batch_size
-        finetune = limited(config.finetune, _expected_steps(config.train, shape, step))
+        finetune = limited(config.finetune, _expected_steps(config.train, shape, train_step))
         state = _state(out / "finetuned", refused)
-        lines.append(_training_line("finetune", finetune, shape, step * scale, state))
-    forward = step / config.train.batch_size / 3  # a training step is about three forward passes
+        lines.append(_training_line("finetune", finetune, shape, lambda: scale * train_step(), state))
     sample = config.candidates()
     passes = sample.num_samples * sample.steps * (1 if sample.guidance == 1 else 2)
+    share = passes / config.train.batch_size / 3  # a training step is about three forward passes
     detail = f"{sample.num_samples} images of {config.sample.steps} {config.sample.sampler} steps"
-    lines.append(("sample", _state(out / "synthetic", refused), detail, forward * passes))
+    lines.append(Line("sample", _state(out / "synthetic", refused), detail, lambda: share * train_step()))
     if config.select is not None:
-        steps = config.select.folds * judge_steps(config.select, shape.num_train_images)
-        seconds = sum(steps * _segmenter_step_seconds(config.select, x, shape) for x in config.select.architectures)
-        lines.append(("select", _state(out / "selected", refused), f"{steps} steps of each judge", seconds))
+        select, judging = config.select, config.select.folds * judge_steps(config.select, shape.num_train_images)
+        lines.append(
+            Line(
+                "select",
+                _state(out / "selected", refused),
+                f"{judging} steps of each judge",
+                lambda: judging * sum(segmenter_step_seconds(select, name, shape) for name in select.architectures),
+            )
+        )
     if config.audit is not None:
-        steps = config.audit.epochs * -(-shape.num_train_images // config.audit.batch_size)
-        seconds = steps * _segmenter_step_seconds(config.audit, config.audit.architecture, shape)
-        state = _state(out / "audit", refused)
-        lines.append(("audit", state, f"{steps} steps of {config.audit.architecture}", seconds))
+        audit, steps = config.audit, config.audit.epochs * -(-shape.num_train_images // config.audit.batch_size)
+        lines.append(
+            Line(
+                "audit",
+                _state(out / "audit", refused),
+                f"{steps} steps of {audit.architecture}",
+                lambda: steps * segmenter_step_seconds(audit, audit.architecture, shape),
+            )
+        )
     lines += _study_lines(config, shape, out / "study", refused)
     table = Table("stage", "state", "work", "estimate")
-    for stage, state, work, seconds in lines:
-        estimate = "" if state.startswith(REFUSED) else format_seconds(0 if state == "done" else seconds)
-        table.add_row(stage, printable(state), printable(work), estimate)
+    for line in lines:
+        table.add_row(line.stage, printable(line.state), printable(line.work), line.estimate)
     plain_console(wraps=True).print(table)
     message = refusal(refused, out, whole)
     if message is None:
-        return sum(seconds for _, state, _, seconds in lines if state != "done")
+        return sum(line.seconds for line in lines)
     answer(f"isdm run refuses this; nothing was written. {message}")
     return None
 
@@ -161,26 +183,27 @@ def _shows_foreground(pair: SourcePair) -> bool:
     return bool(((mask != 0) & (mask != IGNORE_INDEX)).any())
 
 
-def _expected_steps(config: TrainConfig, shape: Shape, step_seconds: float) -> int:
+def _expected_steps(config: TrainConfig, shape: Shape, step_seconds: Callable[[], float]) -> int:
     from isdm.training.loop import StopRule
 
     rule = StopRule.of(config, shape.num_train_images)
-    return max(1, int(min(rule.max_steps, (rule.max_seconds or float("inf")) / step_seconds)))
+    in_time = rule.max_steps if rule.max_seconds is None else int(rule.max_seconds / step_seconds())
+    return max(1, min(rule.max_steps, in_time))
 
 
 def _training_line(
-    stage: str, config: TrainConfig, shape: Shape, step_seconds: float, state: str
-) -> tuple[str, str, str, float]:
+    stage: str, config: TrainConfig, shape: Shape, step_seconds: Callable[[], float], state: str
+) -> Line:
     from isdm.training.loop import StopRule
 
     rule = StopRule.of(config, shape.num_train_images)
-    seconds = min(rule.max_steps * step_seconds, rule.max_seconds or float("inf"))
-    return stage, state, f"at most {rule.max_steps:,} steps of {config.batch_size}", seconds
+    work = f"at most {rule.max_steps:,} steps of {config.batch_size}"
+    return Line(stage, state, work, lambda: min(rule.max_steps * step_seconds(), rule.max_seconds or float("inf")))
 
 
 def _study_lines(
     config: ExperimentConfig, shape: Shape, study: Path, refused: Mapping[str, Sequence[str]]
-) -> list[tuple[str, str, str, float]]:
+) -> list[Line]:
     evaluate: EvaluateConfig = config.evaluate
     rows = make_rows(
         evaluate,
@@ -189,70 +212,20 @@ def _study_lines(
         {"synthetic": shape.num_train_images},
     )
     cells = cells_of(evaluate, rows)
-    seconds = {name: _segmenter_step_seconds(evaluate, name, shape) for name in evaluate.architectures}
-    lines = []
+    lines: list[Line] = []
     for row in rows:
         for name in evaluate.architectures:
             own = [cell for cell in cells if cell.row == row and cell.architecture == name]
             missing = [cell for cell in own if not cell.is_finished(study)]
             work = f"{row.num_real_images} real + {row.num_synthetic_images} synthetic, {row.arm}, {name}"
             work += f": {len(own)} cells of {own[0].num_steps} steps"
-            cost = seconds[name] * sum(cell.num_steps for cell in missing)
+            cost = partial(_cells_seconds, missing, evaluate, name, shape)
             state = "to do" if missing else "done"
             if study.name in refused:  # whose reason the first line gives for all
                 state = REFUSED if lines else _state(study, refused)
-            lines.append(("evaluate", state, work, cost))
+            lines.append(Line("evaluate", state, work, cost))
     return lines
 
 
-def _median_seconds(action: Callable[[], object]) -> float:
-    action()  # the first call also sets things up
-    times = []
-    for _ in range(SAMPLED_PASSES):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
-def _train_step_seconds(config: TrainConfig, shape: Shape) -> float:
-    device = select_device(config.device)
-    dtype = select_dtype(config.precision, device)
-    options = config.unet.model_dump()
-    num_map_channels = shape.num_classes + config.instances
-    unet = SemanticUNet(in_channels=shape.channels, num_classes=num_map_channels, **options)
-    memory_format = select_memory_format(device, dtype)
-    unet = unet.to(device).to(memory_format=memory_format)
-    unet.share_patterns = False  # what flat masks save depends on the masks, which are not read here
-    images = torch.randn(config.batch_size, shape.channels, *shape.size, device=device)
-    maps = torch.zeros(config.batch_size, num_map_channels, *shape.size, device=device)
-    images, maps = (x.contiguous(memory_format=memory_format) for x in (images, maps))
-    t = torch.zeros(config.batch_size, device=device)
-
-    def step() -> None:
-        with autocast(device, dtype):
-            output = unet(images, t, maps)
-        output.float().square().mean().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return _median_seconds(step)
-
-
-def _segmenter_step_seconds(config: SegmenterConfig, architecture: str, shape: Shape) -> float:
-    device = select_device(config.device)
-    dtype = select_dtype(config.precision, device)
-    network = build_segmenter(architecture, config.encoder, "none", shape.num_classes)
-    network = network.to(device).ordered(select_memory_format(device, dtype))
-    dice = smp.losses.DiceLoss("multiclass", from_logits=True)
-    images = torch.rand(config.batch_size, shape.channels, *shape.size, device=device)
-    masks = torch.zeros(config.batch_size, *shape.size, dtype=torch.int64, device=device)
-
-    def step() -> None:
-        with autocast(device, dtype):
-            logits = network(images)
-        dice(logits.float(), masks).backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return _median_seconds(step)
+def _cells_seconds(cells: Sequence[Cell], config: EvaluateConfig, architecture: str, shape: Shape) -> float:
+    return segmenter_step_seconds(config, architecture, shape) * sum(cell.num_steps for cell in cells)

@@ -45,7 +45,8 @@ def main() -> None:
         complain(f"This input needs more memory than there is ({type(error).__name__}); give smaller or fewer files.")
         sys.exit(1)
     except StopRequestedError as stop:
-        complain("What is finished is saved; the same command goes on from there.", "Interrupted: ")
+        kept = "What is finished is saved; the same command goes on from there."
+        complain(kept if stop.work_is_kept else "Nothing was written.", "Interrupted: ")
         sys.exit(stop.exit_code)
 
 

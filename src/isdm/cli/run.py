@@ -12,6 +12,7 @@ from isdm.cli.stages import GpuShare, Jobs, Ray, Settings
 from isdm.config import parse_settings
 from isdm.files import read_json, write_text
 from isdm.progress import answer, format_seconds, say
+from isdm.signals import nothing_to_keep
 
 if TYPE_CHECKING:
     from isdm.config import ExperimentConfig
@@ -79,9 +80,9 @@ def run(
     if fold is not None:
         fold_of(config, fold)
     if dry_run:
-        from isdm.cli.cost import print_plan
+        with options_of_a_file(), nothing_to_keep():
+            from isdm.cli.cost import print_plan
 
-        with options_of_a_file():
             print_plan(config, out, fold)
         return
     from isdm.evaluation.executors import Execution
