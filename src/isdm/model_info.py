@@ -9,10 +9,11 @@ from diffusers import DDPMScheduler
 from numpy.typing import NDArray
 
 from isdm.config import NoiseScheduleName, Prediction
-from isdm.data.dataset import DATASET_FILE, KINDS, SegmentationClass, read_classes
+from isdm.data.dataset import KINDS, SegmentationClass, read_classes
 from isdm.diffusion.schedule import named_betas
 from isdm.errors import ModelError
 from isdm.files import write_json
+from isdm.model_folder import check_model_folder
 from isdm.models.model_files import read_settings
 from isdm.progress import say
 from isdm.provenance import check_format_version
@@ -53,8 +54,7 @@ class ModelInfo:
     @staticmethod
     def read(folder: Path) -> "ModelInfo":
         """Read `isdm.json`; a folder without it is no model."""
-        if not (folder / "isdm.json").is_file() or not (folder / "unet" / "config.json").is_file():
-            raise ModelError(f"{folder} is not a model folder (it needs isdm.json and unet/); {_remedy(folder)}.")
+        check_model_folder(folder)
         values = read_settings(folder, "isdm.json")
         check_format_version(values, folder / "isdm.json", FORMAT_VERSION, ModelError)
         try:
@@ -81,16 +81,6 @@ class ModelInfo:
                 f"{info.bit_depth} bits, drop rate {info.drop_rate}: isdm trains no such model; train it again."
             )
         return info
-
-
-def _remedy(folder: Path) -> str:
-    """What to do about a folder that was given as a model."""
-    if (folder / DATASET_FILE).is_file():
-        return f"it is a dataset: make a model of it with `isdm train {folder} --out MODEL`"
-    inner = sorted(path.parent for path in folder.glob("*/isdm.json"))
-    if inner:
-        return f"give {inner[-1]}, which is one"
-    return "make one with `isdm train`"
 
 
 def training_scheduler(

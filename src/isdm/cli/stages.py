@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from isdm.cli import options
+from isdm.cli import folders, options
 from isdm.cli.completion import datasets, models, one_of
 from isdm.cli.help import FURTHER, MAKE, MEASURE, PAINT, START
 from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, Sampler, SelectConfig, TrainConfig, with_preset
@@ -90,10 +90,12 @@ def train(
         preset=preset, steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed
     )
     resolved = options.config(TrainConfig, "train", named, config, settings, complete=with_preset)
-    from isdm.data.dataset import SegmentationDataset
+    real = folders.dataset_at(dataset)
+    if init is not None:
+        folders.check_model(init)
     from isdm.training import diffusion
 
-    diffusion.train(resolved, SegmentationDataset(dataset), out, init)
+    diffusion.train(resolved, real, out, init)
     answer(f"Model: {out}")
 
 
@@ -112,14 +114,15 @@ def finetune(
     seed: Seed = None,
 ) -> None:
     """Go on from a model's raw weights, dropping whole masks so that guidance works."""
-    from isdm.data.dataset import SegmentationDataset
-    from isdm.training import diffusion
-
     named = options.given(steps=steps, epochs=epochs, max_time=max_time, drop_rate=drop_rate, seed=seed)
     typed, values = options.layered(config, named, settings)
+    folders.check_model(model)
+    real = folders.dataset_at(data)
+    from isdm.training import diffusion
+
     with options.wrong_usage(typed, from_file=True):  # the model's own config.yaml
         resolved = diffusion.finetune_config(model, values)
-    diffusion.finetune(resolved, model, SegmentationDataset(data), out)
+    diffusion.finetune(resolved, model, real, out)
     answer(f"Model: {out}")
 
 
@@ -164,10 +167,11 @@ def sample(
         seed=seed,
     )
     resolved = options.config(SampleConfig, "sample", named, config, settings)
-    from isdm.data.dataset import SegmentationDataset
+    folders.check_model(model)
+    real = folders.dataset_at(data)
     from isdm.synthesis import generate
 
-    generate.sample(resolved, model, SegmentationDataset(data), out, ray)
+    generate.sample(resolved, model, real, out, ray)
     answer(f"Synthetic dataset: {out}")
 
 
@@ -200,10 +204,10 @@ def select(
         seed=seed,
     )
     resolved = options.config(SelectConfig, "select", named, config, settings)
-    from isdm.data.dataset import SegmentationDataset
+    painted, dataset = folders.synthetic_at(synthetic), folders.dataset_at(real)
     from isdm.synthesis import select as selecting
 
-    selecting.select(resolved, SegmentationDataset(synthetic), SegmentationDataset(real), out)
+    selecting.select(resolved, painted, dataset, out)
     answer(f"Selected dataset: {out}")
 
 
@@ -226,12 +230,11 @@ def audit(
         encoder=encoder, encoder_weights=encoder_weights, epochs=epochs, extractor=extractor, seed=seed
     )
     resolved = options.config(AuditConfig, "audit", named, config, settings)
+    painted, dataset = folders.synthetic_at(synthetic), folders.dataset_at(real)
     from isdm.cli.results import print_audit
-    from isdm.data.dataset import SegmentationDataset
     from isdm.report.audit_page import write_audit_page
     from isdm.synthesis.audit import audit as run_audit
 
-    painted, dataset = SegmentationDataset(synthetic), SegmentationDataset(real)
     print_audit(run_audit(resolved, painted, dataset, out))
     answer(f"Audit: {write_audit_page(out, painted, dataset)}")
 
@@ -289,14 +292,13 @@ def evaluate(
         seed=seed,
     )
     resolved = options.config(EvaluateConfig, "evaluate", named, config, settings)
+    real, sets = folders.dataset_at(dataset), named_sets(synthetic or ())
     from isdm.cli.results import print_results
-    from isdm.data.dataset import SegmentationDataset
     from isdm.evaluation import study
     from isdm.evaluation.executors import Execution
 
-    sets = named_sets(synthetic or ())
     execution = Execution(jobs, ray, gpu_share)
-    study.evaluate(resolved, SegmentationDataset(dataset), sets, out, execution=execution, reuse=reuse)
+    study.evaluate(resolved, real, sets, out, execution=execution, reuse=reuse)
     print_results(out)
     answer(f"Study: {out}; write its report with: isdm report {out}")
 
@@ -307,8 +309,6 @@ def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
     Raises:
         UsageError: a name is taken or holds other characters than letters, digits, - and _.
     """
-    from isdm.data.dataset import SegmentationDataset
-
     sets: dict[str, SegmentationDataset] = {}
     for entry in entries:
         name, equals, folder = entry.rpartition("=")
@@ -316,7 +316,7 @@ def named_sets(entries: Sequence[str]) -> "dict[str, SegmentationDataset]":
         name = name if equals else path.resolve().name
         if name in sets or not name.replace("-", "").replace("_", "").isalnum():
             raise UsageError(f"--synthetic {entry!r}: give each set its own NAME= of letters, digits, - and _.")
-        sets[name] = SegmentationDataset(path)
+        sets[name] = folders.synthetic_at(path)
     return sets
 
 

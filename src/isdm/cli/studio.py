@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from isdm.cli import folders
 from isdm.cli.completion import datasets, models
 from isdm.cli.help import USE
 from isdm.errors import ConfigError
@@ -39,6 +40,7 @@ def studio(
     """
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise ConfigError("The studio is not installed: pip install 'isdm[studio]'")
+    folders.check_model(model)
     from isdm.studio import serve
     from isdm.studio.bench import open_bench
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from isdm.cli import options
+from isdm.cli import folders, options
 from isdm.cli.help import MEASURE
 from isdm.cli.stages import ConfigFile, Dataset, Encoder, EncoderWeights, Out, Seed, Settings, named_sets
 from isdm.config import SampleConfig, TuneConfig
@@ -51,14 +51,14 @@ def tune(
         seed=seed,
     )
     resolved = options.config(TuneConfig, "tune", named, config, settings)
+    real, sets = folders.dataset_at(dataset), named_sets(synthetic or ())
+    if model is not None:
+        folders.check_model(model)
     from isdm.cli.results import print_results
-    from isdm.data.dataset import SegmentationDataset
     from isdm.evaluation import tuning
     from isdm.report import report
     from isdm.synthesis import generate
 
-    real = SegmentationDataset(dataset)
-    sets = named_sets(synthetic or ())
     if model is not None:
         for scale in options.comma_list(guidance) or ["1.5"]:
             wanted = options.given(guidance=scale, num_samples=num_samples, sampler=sampler, steps=steps)
