@@ -288,3 +288,18 @@ def test_pretraining_on_pictures_without_defects(
     start = load_file(tmp_path / "pretrained" / checkpoint.RAW_WEIGHTS)
     assert all(torch.allclose(start[name], value, atol=1e-6) for name, value in weights(tmp_path / "model").items())
     assert ModelInfo.read(tmp_path / "model").trained_on["initialised_from"]["images"] == "defect-free"
+
+
+@pytest.mark.parametrize(("before", "told"), [(0, "the remaining 2 of 10 steps"), (1, "the remaining 1 of 10 steps")])
+def test_the_cost_is_that_of_the_steps_that_remain(
+    fruit: SegmentationDataset,
+    small: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: int,
+    told: str,
+) -> None:
+    if before:
+        train(config(small, steps=before), fruit, tmp_path / "model")
+    train(config(small, steps=10), fruit, tmp_path / "model")
+    assert f" s; {told} take about " in capsys.readouterr().err

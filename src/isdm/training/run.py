@@ -129,7 +129,8 @@ class Run:
             return
         per_step = (self.counters.seconds - self.started.seconds) / timed
         left = (self.stop.max_steps - self.counters.step) * per_step
-        line = f"One step takes {per_step:.2f} s; the {self.stop.max_steps:,} steps would take {format_seconds(left)}"
+        rest = f"{self.stop.max_steps - self.counters.step:,} of {self.stop.max_steps:,} steps"
+        line = f"One step takes {per_step:.2f} s; the remaining {rest} take about {format_seconds(left)}"
         if self.stop.max_seconds is not None and self.stop.max_seconds - self.counters.seconds < left:
             line += f", but max_time ends it after {format_seconds(self.stop.max_seconds)}"
         say(line + ".")
