@@ -243,6 +243,12 @@ def test_sampling_options_that_do_not_go_together(isdm: Isdm, tmp_path: Path) ->
             "data: {source: photos}\ntrain: {unet: {spade_chanels: 8}}\n",
             ("'train.unet.spade_chanels'", "did you mean 'spade_channels'"),
         ),
+        (
+            "data: {source: photos}\ntrain: {unet.norm_groups: 8}\n",
+            ("unknown key 'train.unet.norm_groups'; write unet: {norm_groups: 8}.",),
+        ),
+        ("data: {source: photos}\ntrain.unet.dropout: 0.1\n", ("write train: {unet: {dropout: 0.1}}.",)),
+        ("data: {source: photos}\nevaluate.arms: [plain]\n", ("write evaluate: {arms: …}.",)),
         ("data: {source: photos}\nsample: {guidance: -1}\n", ("sample.guidance = -1", "greater than")),
         ("data: {source: photos}\ntrain: {preset: huge}\n", ("'huge' is unknown", "small")),
         ("data: {source: photos}\ntrain: tiny\nfinetune: {}\n", ("train = 'tiny'",)),

@@ -39,9 +39,7 @@ def _explain(kind: type[StageConfig], error: ValidationError, where: str) -> str
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = _keys_beside(kind, problem["loc"])
-            nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(sorted(known))}"
+            hint = _hint(str(problem["loc"][-1]), _keys_beside(kind, problem["loc"]), problem["input"])
             line = f"unknown key {path!r}; {hint}"
         elif problem["type"] == "missing":
             line = f"{path!r} is missing"
@@ -53,6 +51,17 @@ def _explain(kind: type[StageConfig], error: ValidationError, where: str) -> str
             lines.append(line)
     told = "; ".join(lines)
     return f"In {where}: {told}{'' if told.endswith('?') else '.'}"
+
+
+def _hint(key: str, known: Sequence[str], value: object) -> str:
+    """What may have been meant by a key that is not among those known."""
+    first, *parts = key.split(".")
+    if parts and first in known:  # as --set takes it; in a file a dot may be part of a name
+        is_short = isinstance(value, int | float | str) and not isinstance(value, bool) and len(str(value)) < 40
+        plain = value if is_short else "…"
+        return f"write {first}: {{{': {'.join(parts)}: {plain}{'}' * len(parts)}"
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(sorted(known))}"
 
 
 def _keys_beside(kind: type[StageConfig], location: Sequence[int | str]) -> list[str]:
