@@ -14,7 +14,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from isdm.config import SegmenterConfig, TrainConfig, UNetConfig
-from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
+from isdm.hardware import Precision, autocast, select_device, select_dtype, select_memory_format
 from isdm.models.segmenters import build_segmenter
 from isdm.models.unet import SemanticUNet
 from isdm.progress import say
@@ -69,7 +69,7 @@ def _num_measured(batch_size: int, device: str) -> int:
 def _train_step(
     unet_config: UNetConfig,
     device_name: str,
-    precision: str,
+    precision: Precision,
     num_images: int,
     num_map_channels: int,
     channels: int,
@@ -102,7 +102,7 @@ def _segmenter_step(
     architecture: str,
     encoder: str,
     device_name: str,
-    precision: str,
+    precision: Precision,
     num_images: int,
     num_classes: int,
     channels: int,

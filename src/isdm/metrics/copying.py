@@ -301,7 +301,9 @@ def decide(tests: Mapping[str, CopyTest], significance: float) -> Decision:
     closer, but not shown to be copies; the layout of a training mask can do that.
     """
     level = level_of(len(tests), significance)
-    by_copies, by_closer, closer = [], [], []
+    by_copies: list[tuple[float, str]] = []
+    by_closer: list[tuple[float, str]] = []
+    closer: list[tuple[float, str]] = []
     for name, test in tests.items():
         many = test.share_synthetic - test.share_held_out >= COPY_EXCESS
         no_accident = test.p_copies < significance or test.excess_groups >= COPY_GROUPS
