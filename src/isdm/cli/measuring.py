@@ -14,7 +14,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from isdm.config import SegmenterConfig, TrainConfig, UNetConfig
-from isdm.hardware import Precision, autocast, select_device, select_dtype, select_memory_format
+from isdm.hardware import autocast, select_device, select_dtype, select_memory_format
 from isdm.models.segmenters import build_segmenter
 from isdm.models.unet import SemanticUNet
 from isdm.progress import say
@@ -37,22 +37,24 @@ class Shape:
 
 def train_step_seconds(config: TrainConfig, shape: Shape) -> float:
     """One training step of the diffusion network."""
-    num_images = _num_measured(config.batch_size, config.device)
+    device = select_device(config.device)
+    dtype = select_dtype(config.precision, device)
+    num_images = _num_measured(config.batch_size, device)
     num_map_channels = shape.num_classes + config.instances
-    seconds = _train_step(
-        config.unet, config.device, config.precision, num_images, num_map_channels, shape.channels, shape.size
-    )
+    seconds = _train_step(config.unet, device, dtype, num_images, num_map_channels, shape.channels, shape.size)
     return seconds * config.batch_size / num_images
 
 
 def segmenter_step_seconds(config: SegmenterConfig, architecture: str, shape: Shape) -> float:
     """One training step of a segmentation network."""
-    num_images = _num_measured(config.batch_size, config.device)
+    device = select_device(config.device)
+    dtype = select_dtype(config.precision, device)
+    num_images = _num_measured(config.batch_size, device)
     seconds = _segmenter_step(
         architecture,
         config.encoder,
-        config.device,
-        config.precision,
+        device,
+        dtype,
         num_images,
         shape.num_classes,
         shape.channels,
@@ -61,23 +63,21 @@ def segmenter_step_seconds(config: SegmenterConfig, architecture: str, shape: Sh
     return seconds * config.batch_size / num_images
 
 
-def _num_measured(batch_size: int, device: str) -> int:
-    return min(batch_size, MOST_IMAGES) if select_device(device).type == "cpu" else batch_size
+def _num_measured(batch_size: int, device: torch.device) -> int:
+    return min(batch_size, MOST_IMAGES) if device.type == "cpu" else batch_size
 
 
 @cache
 def _train_step(
     unet_config: UNetConfig,
-    device_name: str,
-    precision: Precision,
+    device: torch.device,
+    dtype: torch.dtype,
     num_images: int,
     num_map_channels: int,
     channels: int,
     size: tuple[int, int],
 ) -> float:
     say("Measuring one training step…")
-    device = select_device(device_name)
-    dtype = select_dtype(precision, device)
     unet = SemanticUNet(in_channels=channels, num_classes=num_map_channels, **unet_config.model_dump())
     memory_format = select_memory_format(device, dtype)
     unet = unet.to(device).to(memory_format=memory_format)
@@ -101,16 +101,14 @@ def _train_step(
 def _segmenter_step(
     architecture: str,
     encoder: str,
-    device_name: str,
-    precision: Precision,
+    device: torch.device,
+    dtype: torch.dtype,
     num_images: int,
     num_classes: int,
     channels: int,
     size: tuple[int, int],
 ) -> float:
     say(f"Measuring one step of {architecture}…")
-    device = select_device(device_name)
-    dtype = select_dtype(precision, device)
     network = build_segmenter(architecture, encoder, "none", num_classes)
     network = network.to(device).ordered(select_memory_format(device, dtype))
     dice = smp.losses.DiceLoss("multiclass", from_logits=True)
