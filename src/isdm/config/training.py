@@ -115,8 +115,8 @@ class TrainConfig(StageConfig):
     """Stop when the held-out loss rises while the training loss still falls; it needs `holdout`."""
     save_interval: Seconds = Field(300.0, gt=0)
     """Seconds between saves of what a resumed run needs."""
-    sample_interval_steps: int | None = Field(None, ge=1)
-    """Draw a few pictures into `samples/` every so many steps."""
+    sample_interval_steps: int | None = Field(None, ge=0)
+    """Steps between sheets of a few pictures in `samples/`; null is 1000, or more where that takes 2 %; 0 is none."""
     trackers: tuple[str, ...] = ("tensorboard",)
     """Where the curves are shown: tensorboard (below `logs/`), wandb, mlflow and others that Accelerate knows."""
     checkpoint_activations: bool = False

@@ -24,6 +24,7 @@ from isdm.training import checkpoint
 from isdm.training.batches import load_training_images
 from isdm.training.checkpoint import Counters, Weights
 from isdm.training.loop import StopRule
+from isdm.training.pictures import draw_when_due
 from isdm.training.run import Run
 from isdm.training.savings import checkpoint_savings
 from isdm.training.trackers import check_trackers
@@ -36,6 +37,7 @@ MAY_CHANGE = frozenset(
         "max_time",
         "patience_steps",
         "save_interval",
+        "sample_interval_steps",
         "device",
         "precision",
         "compile",
@@ -43,7 +45,7 @@ MAY_CHANGE = frozenset(
         "trackers",
     }
 )
-"""Options that a resumed run may be given anew: where to stop and what to run on."""
+"""Options that a resumed run may be given anew: where to stop, what to run on and what to show."""
 
 _DOING = {"train": "Training", "finetune": "Fine-tuning"}
 
@@ -225,10 +227,12 @@ def _fit(
         while run.stop.reason(run.counters) is None and not run.is_asked_to_stop:
             loss = run.train_step(asked.is_asked)
             bar.advance(note=f"loss {loss:.4f}")
+            draw_when_due(run)
             run.explain_cost()
         asked.is_asked()  # from here on the end may take its time
         if not run.is_asked_to_stop:
             run.close_short_run()
+            draw_when_due(run, at_end=True)
         run.save()
     if run.is_asked_to_stop:  # by another process of this training
         raise StopRequestedError(signal.SIGTERM)

@@ -92,7 +92,8 @@ class Run:
         if state is None:
             return
         self.unet.load_state_dict(state["weights"])
-        self.ema = {name: state["ema"][name].to(self.device) for name in self.ema}
+        for name, value in self.ema.items():  # in place: another order in memory would round otherwise
+            value.copy_(state["ema"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.counters = Counters(**state["counters"])
         if not self.counters.samples:  # a state from before samples were counted
