@@ -6,21 +6,19 @@ colours that the dataset gives its classes, edged, so that black and white are s
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from isdm.data.dataset import SegmentationClass
 from isdm.data.describing import KEPT_PERCENT, ObjectSizes, Statistics
 from isdm.data.describing_text import area_text
-from isdm.report.drawing import LIGHT, Theme, legend_below, percent_text, scale_to_shares, shortened, styled
-from isdm.text import printable
+from isdm.report import drawing
+from isdm.report.drawing import LIGHT, Theme, legend_below, percent_text, scale_to_shares, styled
 
 MOST_ROWS = 40
 """Classes in one panel; where there are more, the rarest are left to the tables."""
@@ -31,16 +29,9 @@ _WIDE_INCHES, _NARROW_INCHES = 10.5, 4.4
 _ROW_INCHES, _FRAME_INCHES = 0.3, 1.1
 
 
-@cache
-def _drawable() -> frozenset[int]:
-    """The characters that matplotlib's own font can draw."""
-    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
-
-
 def class_label(entry: SegmentationClass, limit: int = 18) -> str:
-    """A class's name as figures write it; its id where the font lacks a character of the name."""
-    name = printable(entry.name)
-    return shortened(name, limit) if name and {ord(c) for c in name} <= _drawable() else f"class {entry.id}"
+    """A class's name as figures write it."""
+    return drawing.class_label(entry.name, entry.id, limit)
 
 
 def _panels(count: int, rows: Sequence[int], *, stacked: bool, row_inches: float) -> tuple[Figure, list[Axes]]:

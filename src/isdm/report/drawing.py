@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FuncFormatter
 
 from isdm.files import write_with
@@ -95,6 +97,29 @@ def shortened(text: str, limit: int = 18) -> str:
     """A text of at most `limit` characters, all of them such as can be drawn."""
     text = printable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The characters that matplotlib's own font can draw."""
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def class_label(name: str, class_id: int, limit: int = 18) -> str:
+    """A class's name as figures write it; its id where the font lacks a character of the name."""
+    name = printable(name)
+    return shortened(name, limit) if name and {ord(c) for c in name} <= _drawable() else f"class {class_id}"
+
+
+def drawable(texts: Sequence[str], limit: int | None = None) -> list[str]:
+    """Texts in letters that the font has, others as "?"; what became the same by that is numbered."""
+    plain = ["".join(c if ord(c) in _drawable() else "?" for c in printable(text)) for text in texts]
+    shown = plain if limit is None else [shortened(text, limit) for text in plain]
+    changed = [text != printable(original) for text, original in zip(plain, texts, strict=True)]
+    return [
+        f"{text} ({shown[: place + 1].count(text)})" if changed[place] and shown.count(text) > 1 else text
+        for place, text in enumerate(shown)
+    ]
 
 
 def percent_text(value: float) -> str:

@@ -5,7 +5,7 @@ Each is a function from tables to a `Figure`. A theme sets the ink for white pap
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,16 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from isdm.report.drawing import LIGHT, Theme, legend_below, percent_text, scale_to_shares, shortened, styled
+from isdm.report.drawing import (
+    LIGHT,
+    Theme,
+    class_label,
+    drawable,
+    legend_below,
+    percent_text,
+    scale_to_shares,
+    styled,
+)
 from isdm.report.tables import (
     CLASS,
     FOREGROUND,
@@ -31,6 +40,8 @@ from isdm.report.tables import (
 
 DODGE_INCHES = 0.07
 """Lines stand that far beside each other, so that no bar hides another."""
+_MARKS = (("o", "-"), ("s", (0, (5, 1.5))), ("^", (0, (1, 1))), ("D", (0, (5, 1.5, 1, 1.5))))
+"""Markers and lines, one after the other, each for as many series as there are colours."""
 
 
 def _panels(count: int, *, stacked: bool, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -64,17 +75,16 @@ def scaling_figure(
     cells = cell_table(results).filter((pl.col("measure") == FOREGROUND) & pl.col("value").is_not_null())
     gained = comparisons.filter((pl.col("measure") == FOREGROUND) & pl.col("lower").is_not_null())
     series = _series_of(foreground)
+    labels = drawable([one.label for one in series])
     counts = sorted(set(foreground["num_synthetic_images"].to_list()))
     with styled(theme):
         figure, panels = _panels(len(names), stacked=stacked, width=4.4 if stacked else 3.5, height=3.2)
         for axes, name in zip(panels, names, strict=True):
             only = pl.col("architecture") == name
+            tables = foreground.filter(only), cells.filter(only), gained.filter(only)
             for index, one in enumerate(series):
-                colour = theme.series[index % len(theme.series)]
                 aside = DODGE_INCHES * (index - (len(series) - 1) / 2)
-                _draw_series(
-                    figure, axes, one, foreground.filter(only), cells.filter(only), gained.filter(only), colour, aside
-                )
+                _draw_series(figure, axes, replace(one, label=labels[index]), *tables, _look(theme, index), aside)
             _draw_baseline(axes, foreground.filter(only), baseline_of(summary, name), theme)
             axes.set_title(architecture_name(name))
             axes.grid(axis="y")
@@ -104,6 +114,13 @@ def _series_of(foreground: pl.DataFrame) -> list[_Series]:
     return series
 
 
+def _look(theme: Theme, index: int) -> dict[str, Any]:
+    """Colour, marker and line of a series: where the colours are used up, they come again with others."""
+    turn, colour = divmod(index, len(theme.series))
+    marker, line = _MARKS[turn % len(_MARKS)]
+    return {"color": theme.series[colour], "marker": marker, "linestyle": line}
+
+
 def _draw_series(
     figure: Figure,
     axes: Axes,
@@ -111,7 +128,7 @@ def _draw_series(
     foreground: pl.DataFrame,
     cells: pl.DataFrame,
     gained: pl.DataFrame,
-    colour: str,
+    look: Mapping[str, Any],
     aside: float,
 ) -> None:
     """Repeats as faint dots, their mean as a line, the interval of the gain over the reference as bars.
@@ -134,7 +151,8 @@ def _draw_series(
         dots["num_synthetic_images"].to_numpy(),
         dots["value"].to_numpy(),
         s=16,
-        color=colour,
+        color=look["color"],
+        marker=look["marker"],
         alpha=0.4,
         linewidth=0,
         # Beside the bars, not under them.
@@ -144,8 +162,7 @@ def _draw_series(
         means["num_synthetic_images"].to_numpy(),
         means["mean"].to_numpy(),
         yerr=[bar.fill_null(0.0).to_numpy() for bar in bars],
-        color=colour,
-        marker="o",
+        **look,
         markersize=5,
         linewidth=1.8,
         elinewidth=1.2,
@@ -190,6 +207,7 @@ def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool =
     names = architectures_of(lines)
     classes = lines.filter(pl.col("measure") == CLASS).select("class_id", "class_name").unique().sort("class_id")
     columns = [*classes["class_name"].to_list(), ""]
+    shown = [*(class_label(name, number) for number, name in classes.iter_rows()), "mean"]
     labels = dict(lines.select("row", "label").unique(maintain_order=True).iter_rows())
     limit = max(1.0, float(np.nanpercentile(np.abs(lines["gain_percent"].to_numpy()), 95)))
     with styled(theme):
@@ -202,11 +220,10 @@ def gains_figure(summary: pl.DataFrame, *, theme: Theme = LIGHT, stacked: bool =
         for axes, name in zip(panels, names, strict=True):
             values = _gain_matrix(lines.filter(pl.col("architecture") == name), list(labels), columns)
             _draw_heat_map(axes, values, limit, theme)
-            shown = [*(shortened(column) for column in columns[:-1]), "mean"]
             axes.set_xticks(range(len(columns)), shown, rotation=40, ha="right", rotation_mode="anchor")
             axes.set_title(architecture_name(name))
         for axes in panels:
-            axes.set_yticks(range(len(labels)), [shortened(label, 34) for label in labels.values()])
+            axes.set_yticks(range(len(labels)), drawable([*labels.values()], 34))
     return figure
 
 
@@ -277,16 +294,19 @@ def class_pixels_figure(
         figure = Figure(figsize=(4.4 if stacked else 10.5, height), layout="constrained")
         axes = figure.subplots()
         shares: list[float] = []
-        for index, (source, counts) in enumerate(sources.items()):
+        for index, (label, source, counts) in enumerate(
+            zip(drawable([*sources]), sources, sources.values(), strict=True)
+        ):
             values = [100 * counts.get(name, 0) / sum(counts.values()) for name in classes]
             offset = (index - (len(sources) - 1) / 2) * thickness
             # Real images take the grey of the other figures' baseline.
             colour = theme.muted if source == "real" else theme.series[(index - 1) % len(theme.series)]
-            bars = axes.barh(positions + offset, values, 0.9 * thickness, color=colour, label=source)
+            bars = axes.barh(positions + offset, values, 0.9 * thickness, color=colour, label=label)
             axes.bar_label(bars, [percent_text(value) for value in values], padding=3, fontsize=8, color=theme.muted)
             shares += [value for value in values if value > 0]
         scale_to_shares(axes, shares)
-        axes.set_yticks(positions, [shortened(name) for name in classes])
+        places = {name: place for place, name in enumerate(dict.fromkeys((*order, *counted)))}
+        axes.set_yticks(positions, [class_label(name, places[name]) for name in classes])
         axes.invert_yaxis()
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)

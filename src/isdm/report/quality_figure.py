@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isdm.report.audit_text import weak_judge
-from isdm.report.drawing import LIGHT, Theme, legend_below, shortened, styled
+from isdm.report.drawing import LIGHT, Theme, drawable, legend_below, styled
 
 Audits = Mapping[str, Mapping[str, Any]]
 
@@ -45,7 +45,7 @@ def quality_figure(audits: Audits, *, theme: Theme = LIGHT, stacked: bool = Fals
             axes.margins(x=0.08)
             axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
             axes.grid(axis="x")
-        axes_of[0].set_yticks(range(len(audits)), [shortened(name, 30) for name in audits])
+        axes_of[0].set_yticks(range(len(audits)), drawable([*audits], 30))
         axes_of[0].set_ylim(len(audits) - 0.5, -0.5)
         legend_below(figure, axes_of, columns=1 if stacked else 3)
     return figure
