@@ -106,3 +106,46 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     pytest.importorskip("ray")
     with pytest.raises(ConfigError, match=rule):
         sample(config(), model, fruit, tmp_path / "shared", ray=address)
+
+
+def node(cpu: float | None, gpu: float | None = None, *, alive: bool = True) -> dict[str, Any]:
+    given = {"CPU": cpu, "GPU": gpu}
+    return {"Alive": alive, "Resources": {name: count for name, count in given.items() if count is not None}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_workers", "share"),
+    [
+        ([node(2.0)], 2, {"num_cpus": 1}),
+        ([node(2.0), node(8.0), node(16.0, alive=False)], 10, {"num_cpus": 1}),
+        ([node(None)], 1, {"num_cpus": 1}),
+        ([node(16.0, 4.0)], 4, {"num_gpus": 1, "num_cpus": 1}),
+        ([node(2.0, 8.0)], 8, {"num_gpus": 1, "num_cpus": 0.25}),
+        ([node(64.0), node(3.0, 7.0), node(16.0, 1.0)], 8, {"num_gpus": 1, "num_cpus": 0.4285}),
+        ([node(4.0), node(None, 2.0)], 2, {"num_gpus": 1, "num_cpus": 0.0}),
+    ],
+)
+def test_no_worker_waits_for_a_core_that_its_machine_lacks(
+    nodes: list[dict[str, Any]], num_workers: int, share: dict[str, float]
+) -> None:
+    assert cluster.shares_of(nodes) == (num_workers, share)
+
+
+def test_the_number_of_workers_and_their_share_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    class Ray:
+        asked: dict[str, Any]
+
+        def nodes(self) -> list[dict[str, Any]]:
+            return [node(2.0, 8.0)]
+
+        def remote(self, *_: object) -> Any:
+            return self
+
+        def options(self, **asked: Any) -> Any:
+            self.asked = asked
+            return self
+
+    ray = Ray()
+    assert len(cluster._start(ray, ())) == 8
+    assert ray.asked == {"max_restarts": -1, "num_gpus": 1, "num_cpus": 0.25}
+    assert "8 workers paint, one on each GPU with 0.25 of a core." in capsys.readouterr().err

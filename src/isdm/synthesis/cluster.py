@@ -9,10 +9,11 @@ folders under the same paths. When a worker is lost, what it finished of its blo
 by another; a sample depends on its number alone, so nothing is lost, doubled or different.
 """
 
+import math
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,8 @@ from isdm.synthesis.parts import Parts
 
 REACH_SECONDS = 10.0
 RESTART_SECONDS = 1.0
+_RAY_UNITS = 10_000
+"""Parts into which Ray divides a core."""
 MOST_CALLS = 300
 """Seconds that a lost worker has to come back."""
 MOST_LOSSES = 3
@@ -186,13 +189,30 @@ def _require_reachable(address: str) -> None:
 
 
 def _start(ray: Any, arguments: tuple[Any, ...]) -> list[Any]:
-    resources = ray.cluster_resources()
-    num_gpus = int(resources.get("GPU", 0))
-    num_workers = num_gpus or max(1, int(resources.get("CPU", 1)))
-    share = {"num_gpus": 1, "num_cpus": 1} if num_gpus else {"num_cpus": 1}
-    say(f"{num_workers} workers paint, one on each {'GPU' if num_gpus else 'core'}.")
+    num_workers, share = shares_of(ray.nodes())
+    on_each = "GPU" if "num_gpus" in share else "core"
+    beside = f" with {share['num_cpus']:g} of a core" if share["num_cpus"] < 1 else ""
+    say(f"{num_workers} workers paint, one on each {on_each}{beside}.")
     actor = ray.remote(Painter).options(max_restarts=-1, **share)
     return [actor.remote(*arguments) for _ in range(num_workers)]
+
+
+def shares_of(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, float]]:
+    """How many workers a cluster holds at once, one on each GPU or core, and what Ray is asked for each.
+
+    A worker with a GPU is content with a share of a core: where a machine has fewer cores than GPUs, workers that
+    ask for a whole one would wait for ever.
+
+    Args:
+        nodes: the machines as `ray.nodes` lists them.
+    """
+    machines = [node["Resources"] for node in nodes if node.get("Alive", True)]
+    with_gpus = [(int(one["GPU"]), float(one.get("CPU", 0))) for one in machines if one.get("GPU", 0) >= 1]
+    if not with_gpus:
+        return max(1, sum(int(one.get("CPU", 0)) for one in machines)), {"num_cpus": 1}
+    cores = min(1.0, *(num_cores / num_gpus for num_gpus, num_cores in with_gpus))
+    share = math.floor(cores * _RAY_UNITS) / _RAY_UNITS
+    return sum(num_gpus for num_gpus, _ in with_gpus), {"num_gpus": 1, "num_cpus": share}
 
 
 def calls_after_loss(was_call: bool, calls: int) -> int:
