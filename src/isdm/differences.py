@@ -53,18 +53,19 @@ def _plain(value: Any) -> Any:
 
 
 def _told(value: Any) -> str:
-    """A value as people write it in a YAML file, cut where it is long."""
-    text = _written(value)
+    """A value, cut where it is long."""
+    text = written(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A JSON-ready value as people write it in a YAML file."""
     if value is None or value is _MISSING:
         return "not given"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_written(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {written(part)}" for key, part in value.items()) + "}"
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_written, value)) + "]"
+        return "[" + ", ".join(map(written, value)) + "]"
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value) or "empty"

@@ -1,6 +1,7 @@
 """What a newcomer reads first, and what Tab offers."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,18 @@ from typer.testing import CliRunner
 
 from isdm.cli.app import app
 from isdm.cli.completion import datasets, models, one_of
+from isdm.config import (
+    AuditConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    PrimaryContrast,
+    SampleConfig,
+    SelectConfig,
+    StageConfig,
+    TrainConfig,
+    TuneConfig,
+    UNetConfig,
+)
 from isdm.hardware import describe
 
 
@@ -89,3 +102,63 @@ def test_installed_completion_works_in_bash(tmp_path: Path) -> None:
         [bash, "-c", ask], check=False, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
     )
     assert told.stdout.split() == ["tiles"], told.stderr
+
+
+def help_of(command: str) -> str:
+    return CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).output
+
+
+def keys_of(kind: type[StageConfig], below: str = "") -> set[str]:
+    keys = set()
+    for name in kind.model_fields:
+        inner = {"unet": UNetConfig, "primary": PrimaryContrast}.get(name)
+        keys |= {f"{below}{name}"} if inner is None else keys_of(inner, f"{name}.")
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("train", TrainConfig),
+        ("finetune", FinetuneConfig),
+        ("sample", SampleConfig),
+        ("select", SelectConfig),
+        ("audit", AuditConfig),
+        ("evaluate", EvaluateConfig),
+        ("tune", TuneConfig),
+    ],
+)
+def test_every_key_of_set_is_explained_on_a_narrow_terminal(command: str, kind: type[StageConfig]) -> None:
+    told = help_of(command).partition("All keys for --set")[2]
+    explained = {line.split()[0] for line in told.splitlines() if re.match(r" \w[\w.]*  +\S", line)}
+    assert explained == keys_of(kind)
+    assert "…" not in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_defaults_are_those_that_a_training_would_take() -> None:
+    told = " ".join(help_of("train").split())
+    assert "tiny, small, base or paper (small)." in told
+    assert "batch_size Images a step and process; what does not fit into memory at once is worked through" in told
+    assert "in parts. (16)" in told, "of the preset"
+    assert "learning_rate AdamW's learning rate. (0.0002)" in told
+    assert "unet.channel_multipliers Width of each level as a multiple of base_channels" in told
+    assert "([1, 2, 3, 4])" in told
+    tuned = " ".join(help_of("finetune").split())
+    assert "batch_size Images a step. (12)" in tuned
+    assert "learning_rate AdamW's learning rate. warmup_steps" in tuned, "that is the model's own"
+
+
+def test_help_of_run_says_what_its_keys_are() -> None:
+    told = " ".join(help_of("run").split())
+    assert "train.steps=2000, sample.guidance=2" in told
+    assert "evaluate.KEY Options of isdm evaluate; see isdm evaluate --help." in told
+    assert "folds Cross-validation" in told
+
+
+def test_help_loads_no_torch() -> None:
+    program = "import sys; from isdm.cli.app import app; app(['train', '--help'], standalone_mode=False); "
+    done = subprocess.run(
+        [sys.executable, "-c", program + "print('torch' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isdm.cli.help import FURTHER, START
+from isdm.cli.keys import CommandOfARun
 from isdm.cli.options import options_of_a_file, wrong_usage
 from isdm.cli.stages import GpuShare, Jobs, Ray, Settings
 from isdm.config import parse_settings
@@ -30,7 +31,7 @@ def register_start(app: typer.Typer) -> None:
 
 def register_experiments(app: typer.Typer) -> None:
     """Add the command that runs all others."""
-    app.command(rich_help_panel=FURTHER)(run)
+    app.command(rich_help_panel=FURTHER, cls=CommandOfARun)(run)
 
 
 def demo(

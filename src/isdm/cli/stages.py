@@ -1,6 +1,6 @@
 """The stages as commands: train, finetune, sample, select, audit, evaluate, report, convert, doctor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -10,7 +10,18 @@ from rich.table import Table
 from isdm.cli import folders, options
 from isdm.cli.completion import datasets, models, one_of
 from isdm.cli.help import FURTHER, MAKE, MEASURE, PAINT, START
-from isdm.config import AuditConfig, EvaluateConfig, SampleConfig, Sampler, SelectConfig, TrainConfig, with_preset
+from isdm.cli.keys import with_keys
+from isdm.config import (
+    AuditConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    SampleConfig,
+    Sampler,
+    SelectConfig,
+    StageConfig,
+    TrainConfig,
+    with_preset,
+)
 from isdm.errors import ConfigError, UsageError
 from isdm.progress import answer, plain_console
 from isdm.text import printable
@@ -27,14 +38,16 @@ Real = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="tiny, small, base or paper.", autocompletion=one_of("tiny", "small", "base", "paper")),
+    typer.Option(help="tiny, small, base or paper (small).", autocompletion=one_of("tiny", "small", "base", "paper")),
 ]
 SamplerName = Annotated[
     str | None,
     typer.Option(help="ddpm, ddim, dpmsolver++, dpmsolver++-sde or unipc.", autocompletion=one_of(*SAMPLERS)),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder to make, or to go on in.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Any further option as key=value.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any option as key=value; --help ends with all keys.")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with options.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random (0).")]
 Steps = Annotated[int | None, typer.Option(help="Stop after this many optimiser steps.")]
@@ -54,14 +67,17 @@ Ray = Annotated[str | None, typer.Option(help="Share the work: auto (all cores h
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(rich_help_panel=START)(doctor)
-    panels = {
-        MAKE: (train, finetune),
-        PAINT: (sample, select, audit),
-        MEASURE: (evaluate, report),
-    }
-    for panel, commands in panels.items():
-        for command in commands:
-            app.command(rich_help_panel=panel)(command)
+    of_stages: tuple[tuple[str, Callable[..., None], type[StageConfig]], ...] = (
+        (MAKE, train, TrainConfig),
+        (MAKE, finetune, FinetuneConfig),
+        (PAINT, sample, SampleConfig),
+        (PAINT, select, SelectConfig),
+        (PAINT, audit, AuditConfig),
+        (MEASURE, evaluate, EvaluateConfig),
+    )
+    for panel, command, kind in of_stages:
+        app.command(rich_help_panel=panel, cls=with_keys(kind))(command)
+    app.command(rich_help_panel=MEASURE)(report)
 
 
 def register_further(app: typer.Typer) -> None:
@@ -74,7 +90,9 @@ def train(
     out: Out,
     preset: Annotated[
         str | None,
-        typer.Option(help="tiny, small, base or paper.", autocompletion=one_of("tiny", "small", "base", "paper")),
+        typer.Option(
+            help="tiny, small, base or paper (small).", autocompletion=one_of("tiny", "small", "base", "paper")
+        ),
     ] = None,
     config: ConfigFile = None,
     settings: Settings = None,

@@ -7,6 +7,7 @@ import typer
 
 from isdm.cli import folders, options
 from isdm.cli.help import MEASURE
+from isdm.cli.keys import with_keys
 from isdm.cli.stages import ConfigFile, Dataset, Encoder, EncoderWeights, Out, Seed, Settings, named_sets
 from isdm.config import SampleConfig, TuneConfig
 from isdm.progress import answer
@@ -14,7 +15,7 @@ from isdm.progress import answer
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command(rich_help_panel=MEASURE)(tune)
+    app.command(rich_help_panel=MEASURE, cls=with_keys(TuneConfig))(tune)
 
 
 def tune(
