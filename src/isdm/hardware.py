@@ -14,6 +14,9 @@ from isdm.memory import free_host_bytes
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+"""Others lack what the training needs, or exist in name only."""
+
 
 def select_device(name: str = "auto") -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there.
@@ -23,9 +26,7 @@ def select_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(
-        r"cpu|cuda(:[0-9]{1,2})?", name
-    ):  # others lack what the training needs, or exist in name only
+    if not _DEVICE.fullmatch(name):
         raise UsageError(f"device = {name!r} is none that isdm uses; give auto, cpu, cuda or cuda:1.")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
