@@ -31,15 +31,15 @@ def realism(audit: Mapping[str, Any]) -> dict[str, str]:
 
 def _headline(new: Mapping[str, Figure], real: Mapping[str, Figure]) -> str:
     precision, recall = (_beside(name, new[name], real[name]) for name in _MEANING)
+    faults = []
     if _lies_below(new["precision"], real["precision"]):
-        how = (
-            "do not look real"
-            if _is_below_half(new["precision"], real["precision"])
-            else "look less real than new ones"
-        )
-        return f"The pictures {how}: {precision}."
+        if _is_below_half(new["precision"], real["precision"]):
+            return f"The pictures do not look real: {precision}."
+        faults.append(f"look less real than new real ones: {precision}")
     if _lies_below(new["recall"], real["recall"]) and _is_below_half(new["recall"], real["recall"]):
-        return f"The pictures show only a part of what real ones show: {recall}."
+        faults.append(f"show only a part of what real ones show: {recall}")
+    if faults:
+        return f"The pictures {'. They '.join(faults)}."
     ends = [side[name][end] for side in (new, real) for name in _MEANING for end in ("low", "high")]
     if None in ends:
         return f"There are too few groups to tell whether the pictures look real: {precision}; {recall}."
