@@ -40,8 +40,8 @@ NOTHING: Ends = (None, None, None)
         (
             ((0.63, 0.58, 0.68), (0.88, 0.73, 0.99)),
             ((0.1, 0.07, 0.13), (0.8, 0.73, 0.85)),
-            "The pictures look less real than new real ones: precision 0.63, real ones 0.88. They show only a part of "
-            "what real ones show: recall 0.10, real ones 0.80.",
+            "The pictures look less real than new real ones: precision 0.63, real ones 0.88. They show only a part "
+            "of what real ones show: recall 0.10, real ones 0.80.",
         ),
         (
             SAME,
