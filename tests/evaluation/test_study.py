@@ -14,7 +14,7 @@ from isdm.data.judgements import append_judgement
 from isdm.errors import ConfigError, DataError, OutputError, UsageError
 from isdm.evaluation import cells, executors, study
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell, run_cell, training_images
-from isdm.evaluation.leaks import check_origin, check_shows_classes
+from isdm.evaluation.leaks import check_origin, warn_of_empty_splits
 from isdm.evaluation.rows import Row, make_rows, primary_row, subset, training_steps
 from isdm.evaluation.study import cells_of, evaluate
 from isdm.metrics.segmentation import pooled_iou
@@ -158,13 +158,21 @@ def test_a_set_is_not_called_as_real_images_are(
     assert not (tmp_path / "study").exists()
 
 
-def test_a_split_without_anything_to_find_is_refused(fruit: SegmentationDataset) -> None:
+def test_a_split_without_anything_to_find_is_said(
+    fruit: SegmentationDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
     images = LabelledImages(*load_arrays(fruit, fruit.pairs("test")))
-    check_shows_classes("test", images, fruit.info)
     empty = np.where(np.random.default_rng(0).random(images.masks.shape) < 0.5, 0, 255).astype(np.uint8)
-    with pytest.raises(DataError, match=r"validation images shows a class but the background.*--validation"):
-        check_shows_classes("validation", LabelledImages(images.images, empty), fruit.info)
-    check_shows_classes("test", LabelledImages(images.images, empty), replace(fruit.info, has_background=False))
+    clear = LabelledImages(images.images, empty)
+    warn_of_empty_splits(StudyData(fruit.info, images, images, images, [], [], {}))
+    warn_of_empty_splits(StudyData(replace(fruit.info, has_background=False), images, clear, clear, [], [], {}))
+    assert capsys.readouterr().err == ""
+    warn_of_empty_splits(StudyData(fruit.info, images, clear, images, [], [], {}))
+    said = capsys.readouterr().err
+    assert "validation images shows a class but the background" in said
+    assert "the last checkpoint of each training is kept" in said
+    warn_of_empty_splits(StudyData(fruit.info, images, images, clear, [], [], {}))
+    assert "test images shows a class but the background" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -125,17 +125,23 @@ def check_set_names(names: Iterable[str]) -> None:
         raise UsageError(f"A synthetic set cannot be called {taken[0]!r}, as real images are; give it another NAME=.")
 
 
-def check_shows_classes(split: str, images: LabelledImages, info: DatasetInfo) -> None:
-    """Refuse a split that shows nothing to be found: checkpoints are chosen, and networks judged, by that.
+def shows_nothing(split: str, images: LabelledImages, info: DatasetInfo) -> str | None:
+    """A sentence where no mask of a split has a pixel of a class but the background; None where one has."""
+    if ((images.masks >= info.first_foreground) & (images.masks != info.ignore_index)).any():
+        return None
+    return (
+        f"None of the {len(images)} {split} images shows a class but the background, so nothing can be measured on "
+        f"them. Import again with more of them (--{split}) or another --seed."
+    )
 
-    Raises:
-        DataError: no mask has a pixel of a class but the background.
-    """
-    if not ((images.masks >= info.first_foreground) & (images.masks != info.ignore_index)).any():
-        raise DataError(
-            f"None of the {len(images)} {split} images shows a class but the background, so nothing can be measured "
-            f"on them. Import again with more of them (--{split}) or another --seed."
-        )
+
+def warn_of_empty_splits(data: StudyData) -> None:
+    """Say which split shows nothing to be found; a fold of a cross-validation may be tested on clear images alone."""
+    for split, images in (("validation", data.validation), ("test", data.test)):
+        nothing = shows_nothing(split, images, data.info)
+        if nothing is not None:
+            kept = " Until then the last checkpoint of each training is kept, not the best."
+            say(f"Warning: {nothing}{kept if split == 'validation' else ''}")
 
 
 def refuse_or_warn(leaks: list[str], allowed: bool) -> None:

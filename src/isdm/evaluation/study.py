@@ -19,9 +19,9 @@ from isdm.evaluation.gallery import class_pixels, write_gallery
 from isdm.evaluation.leaks import (
     check_origin,
     check_set_names,
-    check_shows_classes,
     find_leaks,
     refuse_or_warn,
+    warn_of_empty_splits,
 )
 from isdm.evaluation.reuse import check_reusable, fingerprints, take_over, was_read_before
 from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
@@ -75,8 +75,7 @@ def evaluate(
 
     Raises:
         DataError: a synthetic set saw other data than this dataset's training split, or has other classes; training
-            and test images show the same thing (unless `allow_leaks`); validation or test images show nothing to
-            find; `reuse` is no such study.
+            and test images show the same thing (unless `allow_leaks`); `reuse` is no such study.
         ConfigError: the grid asks for what is not there.
         UsageError: a synthetic set is called as a split is.
         WeightsUnavailableError: the encoder's weights can neither be found nor fetched.
@@ -101,8 +100,7 @@ def evaluate(
         _say_judgements(set_name, painted)
     watch = provenance.Stopwatch()
     data = load_study_data(dataset, synthetic)
-    for split, images in (("validation", data.validation), ("test", data.test)):
-        check_shows_classes(split, images, data.info)
+    warn_of_empty_splits(data)
     stems, groups = _names_and_groups(dataset, synthetic)
     found = find_leaks(data, groups, stems)
     refuse_or_warn(found, may_leak)

@@ -19,7 +19,7 @@ from isdm.data.dataset import Pair, SegmentationDataset, write_metadata
 from isdm.data.decoding import load_arrays
 from isdm.errors import ConfigError, DataError, OutputError, UsageError
 from isdm.evaluation.cells import cell_seed
-from isdm.evaluation.leaks import check_origin, check_set_names, check_shows_classes, refuse_or_warn
+from isdm.evaluation.leaks import check_origin, check_set_names, refuse_or_warn, shows_nothing
 from isdm.evaluation.rows import subset
 from isdm.evaluation.study import evaluate
 from isdm.files import copy_file, write_json
@@ -73,7 +73,7 @@ def tune(
     Raises:
         ConfigError: Optuna is not installed.
         UsageError: no set is given.
-        DataError: a synthetic set saw other data than the training split.
+        DataError: a synthetic set saw other data than the training split; the validation images show nothing to find.
     """
     if find_spec("optuna") is None:
         raise ConfigError("The search needs the extra `tune`: pip install 'isdm[tune]'.")
@@ -86,7 +86,8 @@ def tune(
     provenance.begin(out, "tune", config, inputs, may_change={"trials", "device", "storage", "repeats"})
     watch = provenance.Stopwatch()
     data = _load(dataset, synthetic)
-    check_shows_classes("validation", data.validation, dataset.info)
+    if (nothing := shows_nothing("validation", data.validation, dataset.info)) is not None:
+        raise DataError(nothing)
     search = _opened_search(config, out)
     done = len(_lasting(search))
     with progress("Trying mixes", total=config.trials, done=min(done, config.trials), unit="mixes") as bar:
