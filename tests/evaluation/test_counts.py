@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from isdm.data.dataset import DatasetInfo, SegmentationClass
 from isdm.evaluation.cells import Cell, StudyData
 from isdm.evaluation.counts import counts_table
 from isdm.evaluation.objects import detect, objects_in
 from isdm.evaluation.rows import Row
+from isdm.evaluation.study import results_table
 from isdm.files import write_json
 from isdm.metrics.segmentation import count_pixels
 from isdm.training.segmentation import LabelledImages
@@ -46,3 +48,8 @@ def test_ignored_pixels_hide_no_clear_picture_and_what_groups_hold_is_told(tmp_p
     assert lines("image_recall") == [("one", 1, 1, 1)]
     assert lines("class_iou", 1) == [("one", 4, 8, 8)]
     assert lines("class_iou", 2) == [("one", 0, 1, 0)], "a false pixel of what no mask shows"
+    results = results_table(tmp_path, [cell], INFO)
+    assert results["iou"].to_list() == [pytest.approx(0.9, abs=0.1), 0.5, None], (
+        "it would be 0 here and nothing there"
+    )
+    assert results["mean_image_iou"].to_list()[2] is None
