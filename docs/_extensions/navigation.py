@@ -34,6 +34,7 @@ PARTS: dict[str, list[tuple[str, list[str]]]] = {
                 "magnetic-tiles",
                 "magnetic-tiles/summary",
                 "magnetic-tiles-patches/summary",
+                "magnetic-tiles-long/summary",
                 "magnetic-tile-64px/summary",
                 "demo/summary",
                 "demo-min-snr/summary",

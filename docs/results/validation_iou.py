@@ -28,7 +28,7 @@ def _means(study: Path) -> dict[tuple[str, str, int], float]:
     found = {}
     for (architecture, key), group in cells.group_by("architecture", "key"):
         training = f"{key}".partition("_augmented")[0]
-        steps = round(group["num_steps"].mean() / 10) * 10  # folds differ by some
+        steps = int(float(f"{group['num_steps'].mean():.2g}"))  # folds differ by some
         found[(str(architecture), training, steps)] = float(group["validation_iou"].mean())
     return found
 
