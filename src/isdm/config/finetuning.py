@@ -23,9 +23,8 @@ def inherited_by_finetuning(
     usual = FinetuneConfig.model_fields["batch_size"].default
     inherited["batch_size"] = min(usual, train.get("batch_size") or usual)
     if all(own.get(limit) is None for limit in LIMITS):
-        steps = train.get("steps")
-        known = isinstance(steps, int) and not any(train.get(name) for name in _MAY_END_EARLY)
-        inherited |= {"steps": max(1, steps // 4)} if known else {"steps": None, "epochs": None}  # type: ignore[operator]
+        steps = None if any(train.get(name) for name in _MAY_END_EARLY) else train.get("steps")
+        inherited |= {"steps": max(1, steps // 4)} if isinstance(steps, int) else {"steps": None, "epochs": None}
     elif own.get("steps") is None:
         inherited.pop("learning_rate_decay", None)
     return inherited
