@@ -8,7 +8,17 @@ from isdm.config.finetuning import inherited_by_finetuning, limited
 from isdm.config.reading import build, merged, parse_settings, read_yaml, with_preset
 from isdm.config.segmenter import SegmenterConfig
 from isdm.config.stages import DataConfig, ExperimentConfig, ExportConfig, ExportLayout, Fit, MaskReading
-from isdm.config.study import Arm, Count, EvaluateConfig, PrimaryContrast, Protocol, TuneConfig
+from isdm.config.study import (
+    Arm,
+    Count,
+    EvaluateConfig,
+    PrimaryContrast,
+    Protocol,
+    TuneConfig,
+    added_images,
+    is_augmented,
+    is_synthetic_first,
+)
 from isdm.config.synthesis import (
     AuditConfig,
     Background,
@@ -66,8 +76,11 @@ __all__ = [
     "TrainingImagesKind",
     "TuneConfig",
     "UNetConfig",
+    "added_images",
     "build",
     "inherited_by_finetuning",
+    "is_augmented",
+    "is_synthetic_first",
     "limited",
     "merged",
     "parse_duration",

@@ -21,6 +21,22 @@ Arm = Literal[
 Count = int | Literal["all", "equal"]
 
 
+def added_images(arm: str) -> Literal["synthetic", "duplicated", "pasted"]:
+    """What the added images of an arm are: synthetic, or made of real ones."""
+    kind = arm.partition("+")[0]
+    return "duplicated" if kind == "duplicated" else "pasted" if kind == "pasted" else "synthetic"
+
+
+def is_synthetic_first(arm: str) -> bool:
+    """Whether an arm takes synthetic and real images one after the other instead of mixed."""
+    return arm.startswith("synthetic-first")
+
+
+def is_augmented(arm: str) -> bool:
+    """Whether an arm flips, turns and relights its training images at random."""
+    return arm.endswith("augmented")
+
+
 class PrimaryContrast(StageConfig):
     """The one comparison that the study is made for, named before any test score is read.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.config import Arm, Count, EvaluateConfig
+from isdm.config import Arm, Count, EvaluateConfig, added_images, is_augmented, is_synthetic_first
 from isdm.errors import ConfigError, UsageError
 from isdm.files import sha256_of_json
 
@@ -31,18 +31,17 @@ class Row:
     @property
     def is_augmented(self) -> bool:
         """Whether training images are flipped, turned and relit at random."""
-        return self.arm.endswith("augmented")
+        return is_augmented(self.arm)
 
     @property
     def is_synthetic_first(self) -> bool:
         """Whether synthetic and real images are taken one after the other instead of mixed."""
-        return self.arm.startswith("synthetic-first")
+        return is_synthetic_first(self.arm)
 
     @property
     def further(self) -> Literal["synthetic", "duplicated", "pasted"]:
         """What the further images are."""
-        kind = self.arm.partition("+")[0]
-        return "duplicated" if kind == "duplicated" else "pasted" if kind == "pasted" else "synthetic"
+        return added_images(self.arm)
 
     def slug(self, settings: Mapping[str, Any]) -> str:
         """A readable folder name and a hash of everything that the row's figures depend on."""

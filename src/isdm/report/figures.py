@@ -15,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from isdm.config import is_synthetic_first
 from isdm.report.drawing import (
     LIGHT,
     Theme,
@@ -106,7 +107,7 @@ def _series_of(foreground: pl.DataFrame) -> list[_Series]:
     for real, arm, name in keys.unique(maintain_order=True).sort("num_real_images", descending=True).iter_rows():
         added, treatment = kind_of_added(arm, name), treatment_of(arm)
         kept = "real" if real == all_real else f"{real} real"
-        in_turn = arm.startswith("synthetic-first")
+        in_turn = is_synthetic_first(arm)
         label = f"{added} only" if not real else f"{added}, then {kept}" if in_turn else f"{kept} + {added}"
         if treatment:
             label += f", {treatment}"

@@ -12,7 +12,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from isdm.config import Arm
+from isdm.config import Arm, added_images, is_augmented, is_synthetic_first
 from isdm.text import printable
 
 FOREGROUND = "mean_foreground_iou"
@@ -51,13 +51,12 @@ def architectures_of(table: pl.DataFrame) -> list[str]:
 
 def kind_of_added(arm: str, synthetic_set: str | None) -> str:
     """What a row's added images are: `synthetic`, or real ones `duplicated` or `pasted`, which no model painted."""
-    kind = arm.partition("+")[0]
-    return kind if kind in ("duplicated", "pasted") and not synthetic_set else "synthetic"
+    return "synthetic" if synthetic_set else added_images(arm)
 
 
 def treatment_of(arm: str) -> str:
     """What is done with all images of a row: `augmented` or nothing."""
-    return "augmented" if arm.endswith("augmented") else ""
+    return "augmented" if is_augmented(arm) else ""
 
 
 def row_label(
@@ -70,7 +69,7 @@ def row_label(
         label = f"{real} only"
     elif num_real == 0:
         label = f"{kind} only ({num_synthetic})"
-    elif arm.startswith("synthetic-first"):
+    elif is_synthetic_first(arm):
         label = f"{num_synthetic} {kind}, then {real}"
     else:
         label = f"{real} + {num_synthetic} {kind}"
