@@ -8,6 +8,7 @@ import pytest
 
 from isdm.metrics.statistics import difference, holm
 from isdm.report.comparisons import COLUMNS, FALSE_ALARMS, IMAGE_RECALL, OBJECT_RECALL, comparison_table
+from isdm.report.figures import scaling_figure
 from isdm.report.latex import escaped, latex_table
 from isdm.report.tables import CLASS, FOREGROUND, summary_table
 from isdm.report.verdict import basis, headline, verdicts
@@ -297,3 +298,22 @@ def test_the_latex_table() -> None:
     assert {line.count("&") for line in lines[4:] if "&" in line} == {2}
     assert "real + 50 synthetic & $0.62" in text
     assert escaped(r"a_b & 5 % \x {y}") == r"a\_b \& 5 \% \textbackslash{}x \{y\}"
+
+
+@pytest.mark.parametrize("architectures", [("fpn",), ("fpn", "unetplusplus")])
+def test_the_legend_lies_within_the_figure(architectures: tuple[str, ...]) -> None:
+    """A study of one architecture is a narrow figure, and its labels may be long."""
+    study = Study()
+    for architecture in architectures:
+        for row in ("real", "mixed", "mixed-augmented"):
+            study.add(row, 0.5, 0.6, architecture=architecture)
+    for line in study.results:
+        line["arm"] = "synthetic-first+augmented" if line["row"] == "mixed-augmented" else line["arm"]
+    summary, table = study.read()
+    figure = scaling_figure(pl.DataFrame(study.results), summary, table)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    inside = figure.bbox
+    box = legend.get_window_extent()
+    assert inside.x0 <= box.x0
+    assert box.x1 <= inside.x1

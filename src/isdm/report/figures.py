@@ -94,7 +94,7 @@ def scaling_figure(
             axes.set_ylabel("mean foreground IoU")
         for axes in panels[-1:] if stacked else panels:
             axes.set_xlabel("synthetic images")
-        legend_below(figure, panels, columns=1 if stacked else 3)
+        legend_below(figure, panels, columns=1 if stacked else min(3, len(panels)))
     return figure
 
 
