@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
+from isdm.cluster import Worker, connected, require_shared_folder, work_off
 from isdm.config import EvaluateConfig
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import IsdmError, OutputError, UsageError
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, run_cell
 from isdm.parallel import num_cores
 from isdm.progress import Reporter, progress, say
-from isdm.synthesis.cluster import calls_after_loss, connected, require_shared_folder, sees_token
 
 MOST_LOSSES = 3
 """Workers that may be lost on one cell until it counts as deadly."""
@@ -76,7 +76,7 @@ def run_cells(
 
     Raises:
         OutputError: workers die over and over on one cell, or do not see the study's folder.
-        UsageError: see `isdm.synthesis.cluster.connected`.
+        UsageError: see `isdm.cluster.connected`.
     """
     total = sum(cell.num_steps for cell in cells)
     done = total - sum(cell.num_steps for cell in missing)
@@ -106,21 +106,18 @@ class _Board:
         self._bar.advance(cell.num_steps, note=f"cell {self._finished}/{self._num_cells}: {_name(cell)}")
 
 
-class _Queue:
-    """Cells that wait, and how many workers each has cost."""
+def _lost(cell: Cell, losses: int, remedy: str) -> None:
+    """Say that a cell's worker was lost.
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self.waiting = deque((cell, 0) for cell in cells)
-
-    def lost(self, cell: Cell, losses: int, remedy: str) -> None:
-        """Put a cell back whose worker was lost."""
-        if losses + 1 == MOST_LOSSES:
-            raise OutputError(
-                f"{MOST_LOSSES} workers died training {_name(cell)}, perhaps for want of memory; {remedy}. "
-                f"Finished cells are kept."
-            )
-        say(f"A worker was lost; {_name(cell)} is trained again by another.")
-        self.waiting.append((cell, losses + 1))
+    Raises:
+        OutputError: it has cost too many.
+    """
+    if losses == MOST_LOSSES:
+        raise OutputError(
+            f"{MOST_LOSSES} workers died training {_name(cell)}, perhaps for want of memory; {remedy}. "
+            f"Finished cells are kept."
+        )
+    say(f"A worker was lost; {_name(cell)} is trained again by another.")
 
 
 # --- processes on this machine ---------------------------------------------------------------------------------
@@ -148,13 +145,13 @@ def _serve(work: Work, num_threads: int, pipe: Connection) -> None:
 def _run_in_processes(jobs: int, work: Work, missing: Sequence[Cell], board: _Board) -> None:
     context = multiprocessing.get_context("spawn")
     num_threads = max(1, num_cores() // jobs)
-    queue = _Queue(missing)
+    waiting = deque((cell, 0) for cell in missing)
     running: dict[Connection, tuple[Any, Cell, int]] = {}
     processes = []
 
     def start(process: Any = None, pipe: Connection | None = None) -> None:
         """Give the next cell to a worker, to a new one unless given."""
-        cell, losses = queue.waiting.popleft()
+        cell, losses = waiting.popleft()
         if process is None or pipe is None:
             pipe, other_end = context.Pipe()
             process = context.Process(target=_serve, args=(work, num_threads, other_end), daemon=True)
@@ -175,13 +172,14 @@ def _run_in_processes(jobs: int, work: Work, missing: Sequence[Cell], board: _Bo
                     error = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     process.join()
-                    queue.lost(cell, losses, "go on with fewer --jobs or a smaller batch_size")
+                    _lost(cell, losses + 1, "go on with fewer --jobs or a smaller batch_size")
+                    waiting.append((cell, losses + 1))
                     start()
                     continue
                 if error is not None:
                     raise error
                 board.finished(cell)
-                if queue.waiting:
+                if waiting:
                     start(process, pipe)
                 else:
                     pipe.send(None)
@@ -195,20 +193,12 @@ def _run_in_processes(jobs: int, work: Work, missing: Sequence[Cell], board: _Bo
 # --- Ray ---------------------------------------------------------------------------------------------------------
 
 
-class Trainer:
+class Trainer(Worker):
     """A worker: its own process with its own copy of the decoded images. Ray makes an actor of it."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
         self._data: StudyData | None = None
-
-    def sees(self, token: str) -> bool:
-        """Whether the study's folder is here the one that the driver writes to."""
-        return sees_token(self._work.study, token)
-
-    def is_ready(self) -> bool:
-        """Answer, which says that the worker has been started."""
-        return True
 
     def train(self, cell: Cell) -> None:
         """Train a cell and keep its result."""
@@ -221,31 +211,18 @@ class Trainer:
 
 def _run_on_ray(execution: Execution, work: Work, missing: Sequence[Cell], board: _Board) -> None:
     assert execution.ray is not None
+
+    def begin(worker: Any, cell: Cell) -> Any:
+        return worker.train.remote(cell)
+
+    def lost(cell: Cell, losses: int) -> Cell:
+        _lost(cell, losses, "go on with a smaller batch_size or without --ray")
+        return cell
+
     with connected(execution.ray) as ray:
         trainers = _start(ray, work, execution.gpu_share, len(missing))
         require_shared_folder(ray, trainers, work.study)
-        queue = _Queue(missing)
-        idle = deque(trainers)
-        running: dict[Any, tuple[Any, Cell | None, int]] = {}
-        while queue.waiting or running:
-            while idle and queue.waiting:
-                trainer = idle.popleft()
-                wanted, losses = queue.waiting.popleft()
-                running[trainer.train.remote(wanted)] = trainer, wanted, losses
-            done, _ = ray.wait(list(running), num_returns=1)
-            trainer, cell, losses = running.pop(done[0])
-            try:
-                ray.get(done[0])
-            except ray.exceptions.RayActorError:  # Ray starts it again; it gets work when it answers
-                if cell is not None:
-                    queue.lost(cell, losses, "go on with a smaller batch_size or without --ray")
-                running[trainer.is_ready.remote()] = trainer, None, calls_after_loss(cell is None, losses)
-                continue
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-            idle.append(trainer)
-            if cell is not None:
-                board.finished(cell)
+        work_off(ray, trainers, missing, begin, board.finished, lost)
 
 
 def _start(ray: Any, work: Work, gpu_share: float, most: int) -> list[Any]:

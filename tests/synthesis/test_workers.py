@@ -11,8 +11,8 @@ import pytest
 
 from isdm.config import SampleConfig, build
 from isdm.data.dataset import SegmentationDataset
-from isdm.errors import ConfigError, OutputError
-from isdm.synthesis import cluster
+from isdm.errors import OutputError
+from isdm.synthesis import workers
 from isdm.synthesis.generate import sample
 from ray_head import running_head
 
@@ -56,18 +56,18 @@ def test_workers_paint_the_same_pictures(
     """Also when one of them is killed on the way."""
     alone = sample(config(), model, fruit, tmp_path / "alone")
     shared = tmp_path / "shared"
-    real = cluster.Painter.paint
+    real = workers.Painter.paint
 
-    class Dies(cluster.Painter):
-        def paint(self, indices: Any) -> int:
+    class Dies(workers.Painter):
+        def paint(self, indices: Any) -> None:
             if 4 in indices and not (tmp_path / "died").exists():
                 (tmp_path / "died").touch()
                 real(self, indices[:1])
                 os.kill(os.getpid(), signal.SIGKILL)
-            return real(self, indices)
+            real(self, indices)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "Painter", Dies)
+        patch.setattr(workers, "Painter", Dies)
         painted = sample(config(), model, fruit, shared, ray=address)
     assert (tmp_path / "died").exists()
     assert lines(shared) == lines(tmp_path / "alone")
@@ -81,31 +81,14 @@ def test_workers_paint_the_same_pictures(
 def test_an_error_of_a_worker_is_the_users(
     fruit: SegmentationDataset, model: Path, tmp_path: Path, running: str
 ) -> None:
-    class Blind(cluster.Painter):
-        def sees(self, token: str) -> bool:
+    class Blind(workers.Painter):
+        def sees(self, folder: Path, token: str) -> bool:
             return False
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "Painter", Blind)
+        patch.setattr(workers, "Painter", Blind)
         with pytest.raises(OutputError, match="all machines share"):
             sample(config(), model, fruit, tmp_path / "shared", ray=running)
-
-
-def test_without_ray_the_extra_is_named(
-    fruit: SegmentationDataset, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"isdm\[cluster\]"):
-        sample(config(), model, fruit, tmp_path / "shared", ray="auto")
-
-
-@pytest.mark.parametrize(("address", "rule"), [("127.0.0.1:1", "nothing answers"), ("somewhere", "neither auto")])
-def test_an_address_without_a_cluster_is_refused_at_once(
-    fruit: SegmentationDataset, model: Path, tmp_path: Path, address: str, rule: str
-) -> None:
-    pytest.importorskip("ray")
-    with pytest.raises(ConfigError, match=rule):
-        sample(config(), model, fruit, tmp_path / "shared", ray=address)
 
 
 def node(cpu: float | None, gpu: float | None = None, *, alive: bool = True) -> dict[str, Any]:
@@ -128,7 +111,7 @@ def node(cpu: float | None, gpu: float | None = None, *, alive: bool = True) -> 
 def test_no_worker_waits_for_a_core_that_its_machine_lacks(
     nodes: list[dict[str, Any]], num_workers: int, share: dict[str, float]
 ) -> None:
-    assert cluster.shares_of(nodes) == (num_workers, share)
+    assert workers.shares_of(nodes) == (num_workers, share)
 
 
 def test_the_number_of_workers_and_their_share_are_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,6 +129,6 @@ def test_the_number_of_workers_and_their_share_are_said(capsys: pytest.CaptureFi
             return self
 
     ray = Ray()
-    assert len(cluster._start(ray, ())) == 8
+    assert len(workers._start(ray, ())) == 8
     assert ray.asked == {"max_restarts": -1, "num_gpus": 1, "num_cpus": 0.25}
     assert "8 workers paint, one on each GPU with 0.25 of a core." in capsys.readouterr().err
