@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from isdm.data.dataset import DatasetInfo, Pair, SegmentationClass, SegmentationDataset, Split
 from isdm.data.image_files import MaskArray
+from isdm.data.regions import connected_regions
 from isdm.errors import DataError
 from isdm.progress import track
 
@@ -25,8 +26,6 @@ KEPT_PERCENT = 5
 """Classes above this share of all foreground pixels are kept, as the paper chose its own."""
 NUM_SHOWN_PAIRS = 24
 """Pairs on a contact sheet; more only where fewer cannot show every class."""
-
-_EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ def _add_objects(areas: list[Counter[int]], mask: MaskArray, first: int) -> None
     from_one = mask.astype(np.int16) + (1 - first)
     for index, box in enumerate(ndimage.find_objects(from_one, max_label=len(areas))):
         if box is not None:
-            numbered, _ = ndimage.label(mask[box] == index + first, structure=_EIGHT_NEIGHBOURS)
+            numbered, _ = connected_regions(mask[box] == index + first)
             areas[index].update(np.bincount(numbered.ravel())[1:].tolist())
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from isdm.data.image_files import MaskArray
 from isdm.data.layouts.source import SourcePair
-from isdm.data.windows import EIGHT_NEIGHBOURS
+from isdm.data.regions import connected_regions
 
 MOST_NAMES = 20_000
 """Of more, the names are not compared: they would all be in memory."""
@@ -71,4 +70,4 @@ def broken_objects(
 def _num_objects(mask: MaskArray, first_foreground: int) -> int:
     """Connected pieces of each class, 8 neighbours each."""
     ids = [value for value in np.unique(mask).tolist() if first_foreground <= value < 255]
-    return sum(int(ndimage.label(mask == value, EIGHT_NEIGHBOURS)[1]) for value in ids)
+    return sum(connected_regions(mask == value)[1] for value in ids)

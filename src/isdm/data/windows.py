@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
-
-EIGHT_NEIGHBOURS = np.ones((3, 3), int)
+from isdm.data.regions import connected_regions
 
 
 class Window(NamedTuple):
@@ -52,7 +51,7 @@ def windows_of(mask: MaskArray, size: tuple[int, int], kind: Literal["crop", "ti
             for top in _starts(0, mask.shape[0], height)
             for left in _starts(0, mask.shape[1], width)
         ]
-    labels, _ = ndimage.label(foreground(mask), structure=EIGHT_NEIGHBOURS)
+    labels, _ = connected_regions(foreground(mask))
     boxes = [(rows.start, rows.stop, cols.start, cols.stop) for rows, cols in ndimage.find_objects(labels)]
     boxes.sort(key=lambda box: (-(box[1] - box[0]) * (box[3] - box[2]), box))
     found: list[Window] = []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from isdm.data.dataset import SegmentationDataset
+from isdm.data.regions import connected_regions
 
 MOST_DEFECTS = 60
 MOST_MASKS = 400
@@ -47,7 +48,7 @@ def find_defects(dataset: SegmentationDataset) -> list[Defect]:
         for class_id in np.unique(mask[mask != info.ignore_index]).tolist():
             if class_id < info.first_foreground or counts[class_id] >= most:
                 continue
-            labels, _ = ndimage.label(mask == class_id)
+            labels, _ = connected_regions(mask == class_id)
             for number, place in enumerate(ndimage.find_objects(labels), start=1):
                 shape = labels[place] == number
                 if shape.sum() >= LEAST_PX and counts[class_id] < most:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 from torch import Tensor
 
 from isdm.config import SampleConfig, Sampler, build
 from isdm.config.base import StageConfig
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import ImageArray, MaskArray
+from isdm.data.regions import connected_regions
 from isdm.errors import DataError, IsdmError
 from isdm.studio.bench import Bench
 from isdm.studio.photographs import Photograph
@@ -106,7 +106,7 @@ def objects_of(mask: MaskArray) -> NDArray[np.uint16]:
     """An instance map (H, W): each connected region of a class is an object."""
     objects, total = np.zeros(mask.shape, np.uint16), 0
     for class_id in np.unique(mask):
-        labels, found = ndimage.label(mask == class_id)
+        labels, found = connected_regions(mask == class_id)
         objects = np.where(labels > 0, labels + total, objects).astype(np.uint16)
         total += found
     return objects

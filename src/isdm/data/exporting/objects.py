@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
+from isdm.data.regions import connected_regions
 
-EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 """Pixels that touch at a corner belong together."""
 
 
@@ -37,7 +36,7 @@ def mask_objects(mask: MaskArray, instances: InstanceArray | None, num_classes: 
             continue
         of_class = mask == class_id
         if instances is None:
-            labels, _ = ndimage.label(of_class, EIGHT_NEIGHBOURS)
+            labels, _ = connected_regions(of_class)
             for positions in _by_label(labels):
                 yield MaskObject(int(class_id), None, positions)
         else:

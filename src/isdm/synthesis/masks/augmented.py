@@ -9,7 +9,8 @@ from scipy import ndimage
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray, outside_id
-from isdm.synthesis.masks.drawn import EIGHT, DrawnMask, MaskObject
+from isdm.data.regions import EIGHT_NEIGHBOURS
+from isdm.synthesis.masks.drawn import DrawnMask, MaskObject
 from isdm.synthesis.masks.layout import Layout, whole
 
 MOST_DEGREES = 15.0
@@ -176,7 +177,7 @@ def _fill_hole(thing: MaskObject, mask: MaskArray, instances: InstanceArray) -> 
     """Give the place that an object left to what surrounds it, or else to the background."""
     away = np.zeros(mask.shape, bool)
     away[thing.box] = thing.shape
-    ring = ndimage.binary_dilation(away, EIGHT) & ~away & (mask == mask[thing.box][thing.shape][0])
+    ring = ndimage.binary_dilation(away, EIGHT_NEIGHBOURS) & ~away & (mask == mask[thing.box][thing.shape][0])
     instances[away] = np.bincount(instances[ring]).argmax() if ring.any() else outside_id(instances, mask)
 
 

@@ -9,9 +9,9 @@ from scipy import ndimage
 from isdm.data.dataset import IGNORE_INDEX
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
+from isdm.data.regions import connected_regions
 
 Flags = NDArray[np.bool_]
-EIGHT = np.ones((3, 3), bool)
 """Pixels that touch at a corner belong together."""
 
 
@@ -65,7 +65,7 @@ def objects_of(mask: MaskArray, instances: InstanceArray | None, first_foregroun
             continue
         of_class = mask == class_id
         if instances is None:
-            labels, _ = ndimage.label(of_class, EIGHT)
+            labels, _ = connected_regions(of_class)
         else:
             ids = np.unique(instances[of_class])
             labels = np.where(of_class, np.searchsorted(ids, instances) + 1, 0)

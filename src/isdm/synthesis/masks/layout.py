@@ -15,8 +15,9 @@ from scipy import ndimage
 from isdm.data.dataset import IGNORE_INDEX, DatasetInfo
 from isdm.data.image_files import MaskArray
 from isdm.data.instances import InstanceArray
+from isdm.data.regions import EIGHT_NEIGHBOURS
 from isdm.errors import DataError
-from isdm.synthesis.masks.drawn import EIGHT, Flags, MaskObject, objects_of
+from isdm.synthesis.masks.drawn import Flags, MaskObject, objects_of
 from isdm.synthesis.masks.known import KnownMasks
 
 HOST_SHARE = 0.9
@@ -55,7 +56,7 @@ class Layout:
             for class_id in np.unique(mask):
                 if info.first_foreground <= class_id < info.num_classes:
                     of_class = ndimage.binary_fill_holes(mask == class_id)  # what lies on it does not surround it
-                    ring = mask[ndimage.binary_dilation(of_class, EIGHT) & ~of_class]
+                    ring = mask[ndimage.binary_dilation(of_class, EIGHT_NEIGHBOURS) & ~of_class]
                     around[class_id] += np.bincount(ring[ring != IGNORE_INDEX], minlength=info.num_classes)
         hosts = {}
         for class_id, counts in enumerate(around):
