@@ -1,4 +1,4 @@
-"""What an import notices: names of one part, and thin objects that break."""
+"""What an import notices: names of one part, thin objects that break, pictures that are enlarged."""
 
 from pathlib import Path
 
@@ -65,3 +65,28 @@ def test_thin_objects_that_break_are_told(
     told = [note for note in notes if "thin ones break at this size" in note]
     assert bool(told) == breaks
     assert all("in 4 of the masks 4 objects became" in note for note in told)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([(40, 30)] * 6, True),
+        ([(40, 30)] * 3 + [(64, 64)] * 3, False),
+        ([(40, 30)] * 4 + [(400, 300)] * 2, True),
+        ([(64, 64)] * 6, False),
+        ([(128, 40)] * 6, False),  # as many pixels
+    ],
+)
+def test_pictures_that_are_enlarged_are_told(
+    tmp_path: Path, put: Put, noise: Noise, sizes: list[tuple[int, int]], told: bool
+) -> None:
+    for number, (height, width) in enumerate(sizes):
+        put(f"source/images/{number}.png", noise(number, height, width, 3))
+        put(f"source/masks/{number}.png", np.tri(height, width) * 255)
+    dataset = imported(tmp_path / "source", size="64", **NO_SPLIT)
+    notes = [note for note in dataset.info.source["notes"] if "were enlarged" in note]
+    assert len(notes) == told
+    if told:
+        assert notes[0].startswith(
+            "Images: half of them or more are no larger than 40x30 and were enlarged to 64x64 "
+        )

@@ -1,4 +1,4 @@
-"""What an import notices and cannot decide: names that look like one part's, and objects that a small size breaks."""
+"""What an import notices and cannot decide: names that look like one part's, and what a size does to the pictures."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from isdm.data.image_files import MaskArray
+from isdm.data.image_files import ImageHeader, MaskArray
 from isdm.data.layouts.source import SourcePair
 from isdm.data.regions import connected_regions
 
@@ -17,7 +17,7 @@ MOST_PER_PART = 20
 """Pictures that one part has on average; more are a camera's or a day's."""
 BEGINNING = r"^(.*\d)\D+\d+$"
 """A name up to its last number but one: `part07` of `part07_photo3`."""
-COMPARED_MASKS = 100
+COMPARED_PAIRS = 100
 GROWTH = 1.25
 """Objects made of one, on average, that are worth a word."""
 
@@ -41,6 +41,20 @@ def parts_by_name(pairs: Sequence[SourcePair]) -> list[str]:
     return [
         f"{count} names have {len(sizes)} beginnings, such as {parted[0]} ({sizes[parted[0]]} of them). If these are "
         f"photographs of one part, a split must not separate them: import again with --group-by '{BEGINNING}'"
+    ]
+
+
+def enlarged_pictures(headers: Sequence[ImageHeader], size: tuple[int, int]) -> list[str]:
+    """A sentence where at least half of the source's pictures are smaller than the size (height, width) they get."""
+    areas = sorted((header.height * header.width, header.height, header.width) for header in headers)
+    if not areas:
+        return []
+    area, height, width = areas[len(areas) // 2]
+    if area >= size[0] * size[1]:
+        return []
+    return [
+        f"half of them or more are no larger than {height}x{width} and were enlarged to {size[0]}x{size[1]} "
+        f"(height x width), which adds work and no detail: a smaller --size is enough"
     ]
 
 

@@ -20,8 +20,8 @@ from isdm.data.classes import ChosenClasses, chosen_classes
 from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, pair_names, write_metadata
 from isdm.data.defect_free import read_defect_free
 from isdm.data.grouping import with_found_groups, with_told_groups
-from isdm.data.image_files import read_mask
-from isdm.data.import_hints import COMPARED_MASKS, broken_objects, parts_by_name
+from isdm.data.image_files import image_header, read_mask
+from isdm.data.import_hints import COMPARED_PAIRS, broken_objects, enlarged_pictures, parts_by_name
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches
@@ -198,7 +198,7 @@ def _import(
         return LazySequence(len(outputs), lambda row: pairs[places[row]])
 
     outputs, left = _limit_defect_free(outcomes.outputs(is_good), info, config)
-    notes += [f"Masks: {note}" for note in _broken_among(source.pairs, outputs, preparation)]
+    notes += _effects_of_size(source.pairs, outputs, preparation)
     chosen, by = splits_of(pairs_of(outputs), outputs.pixels, config)
     rows, fewer = with_fewer_to_train_on(pairs_of(outputs), chosen, outputs.pixels, config)
     outputs, chosen = outputs.take(rows), [chosen[row] for row in rows]
@@ -227,17 +227,19 @@ def _same_among(good: NDArray[np.int64], digests: NDArray[np.bytes_], thumbnails
     return find_same(thumbnails, compared).renumbered(places)
 
 
-def _broken_among(pairs: Sequence[SourcePair], outputs: Outputs, preparation: Preparation) -> list[str]:
-    """What the size has done to the objects of some of the masks."""
-    if preparation.config.size is None or preparation.config.fit not in ("stretch", "pad"):
+def _effects_of_size(pairs: Sequence[SourcePair], outputs: Outputs, preparation: Preparation) -> list[str]:
+    """What the size has done to some of the pictures and to the objects of their masks."""
+    config = preparation.config
+    if config.size is None or config.fit not in ("stretch", "pad"):
         return []
-    step = max(1, len(outputs) // COMPARED_MASKS)
+    step = max(1, len(outputs) // COMPARED_PAIRS)
     places = {index: pooled(preparation.pool, "masks", index, "") for index in outputs.indices[::step].tolist()}
-    chosen = [index for index, path in places.items() if path.is_file() and not pairs[index].train_only]
-    masks = [read_mask(places[index]) for index in chosen]
-    return broken_objects(
-        [pairs[index] for index in chosen], masks, preparation.table, preparation.info.first_foreground
-    )
+    indices = [index for index, path in places.items() if path.is_file() and not pairs[index].train_only]
+    chosen = [pairs[index] for index in indices]
+    masks = [read_mask(places[index]) for index in indices]
+    enlarged = enlarged_pictures([image_header(pair.image) for pair in chosen], config.size)
+    broken = broken_objects(chosen, masks, preparation.table, preparation.info.first_foreground)
+    return [f"Images: {note}" for note in enlarged] + [f"Masks: {note}" for note in broken]
 
 
 def _listed(problems: Sequence[str], *, can_be_left_out: bool) -> str:
