@@ -91,6 +91,9 @@ class TrainConfig(StageConfig):
     """Probability that a sample's whole semantic map is set to zero (the null map)."""
     flip: bool = True
     """Flip images and masks horizontally at random."""
+    augment: float = Field(0.0, ge=0, le=1)
+    """Probability of each of five changes of image and mask (flip upside down, scale, turn, stretch, shift) that the
+    network is told of and does not paint: against learning few pictures by heart; 0.15 is usual."""
     images: TrainingImagesKind = "all"
     """Training images to use: `defect-free` ones (no foreground pixel) pretrain a model for `--init`."""
     instances: bool = False

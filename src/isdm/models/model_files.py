@@ -128,7 +128,7 @@ def _options(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name, value in numbers.items():
         several = name in ("channel_multipliers", "attention_downsamplings")
         values = value if several and isinstance(value, list) else [value]
-        least = 1 if name != "attention_downsamplings" else 0
+        least = 0 if name in ("attention_downsamplings", "augmentation_labels") else 1
         whole = name != "channel_multipliers"
         if not all(_is_number(one, whole) and (one >= least or (not whole and one > 0)) for one in values):
             raise ModelError(f"{path} has {name} = {value!r}, which is no width or count; {_AGAIN}.")
@@ -162,7 +162,8 @@ def _check_extent(options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ..
     defaults = {name: one.default for name, one in inspect.signature(SemanticUNet.__init__).parameters.items()}
     full = {name: options.get(name, defaults[name]) for name in _OPTIONS}
     widest = max((max(shape, default=0) for shape in shapes.values()), default=0)
-    widths = {name: full[name] for name in ("in_channels", "num_classes", "base_channels", "spade_channels")}
+    counts = ("in_channels", "num_classes", "base_channels", "spade_channels", "augmentation_labels")
+    widths = {name: full[name] for name in counts}
     widths |= {"channel_multipliers": max(full["channel_multipliers"]) * full["base_channels"]}
     widths |= {"patch_size": full["patch_size"] ** 2 * full["in_channels"]}
     for name, width in widths.items():

@@ -67,6 +67,7 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         dropout: dropout in the residual blocks.
         patch_size: side of the squares of pixels that the first level sees as one position with their values as
             channels, of image and map alike (Luhman and Luhman 2022); 1 as published.
+        augmentation_labels: numbers that tell of a geometric change of the training sample (Karras et al. 2022).
     """
 
     _supports_gradient_checkpointing = True  # diffusers' enable_gradient_checkpointing() then works
@@ -86,6 +87,7 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         norm_groups: int = 32,
         dropout: float = 0.0,
         patch_size: int = 1,
+        augmentation_labels: int = 0,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = False
@@ -114,6 +116,8 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Linear(embedding_channels, embedding_channels),
         )
+        if augmentation_labels:  # no bias: zero labels, which are no change, add nothing
+            self.augmentation_embedding = nn.Linear(augmentation_labels, embedding_channels, bias=False)
         channels = widths[0]
         self.stem = nn.Conv2d(pixels * in_channels, channels, 3, padding=1)
         skip_channels = [channels]
@@ -152,10 +156,12 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """What height and width are padded to a multiple of: the downsampling of the lowest level."""
         return cast("int", self.config.patch_size * 2 ** (len(self.config.channel_multipliers) - 1))
 
-    def encode(self, x_t: Tensor, t: Tensor) -> Encoded:
-        """Encode the noisy image `x_t` (N, C, H, W) at time `t` (N,) float32."""
+    def encode(self, x_t: Tensor, t: Tensor, augmentation: Tensor | None = None) -> Encoded:
+        """Encode the noisy image `x_t` (N, C, H, W) at time `t` (N,) float32; `augmentation` as in `forward`."""
         embedding = timestep_embedding(t, self.config.base_channels).to(self.dtype)
         embedding = self.time_embedding(embedding)  # (N, 4 * base)
+        if augmentation is not None:
+            embedding = embedding + self.augmentation_embedding(augmentation.to(self.dtype))
         h = self.stem(self._patches(x_t))  # (N, base, H / patch, W / patch)
         skips = [h]
         for block in self.encoder:
@@ -184,18 +190,19 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         output: Tensor = F.pixel_shuffle(patches, self.config.patch_size) if self.config.patch_size > 1 else patches
         return output[:, :, :height, :width]
 
-    def forward(self, x_t: Tensor, t: Tensor, semantic_map: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, semantic_map: Tensor, augmentation: Tensor | None = None) -> Tensor:
         """Predict eps (or what else the model was trained to predict) and the raw variance v.
 
         Args:
             x_t: (N, C, H, W), noisy images of any size.
             t: (N,) float32 on the scale of the 1000 original timesteps, not necessarily whole.
             semantic_map: (N, K, H, W) one-hot; all zero is the null map.
+            augmentation: (N, A) labels of a change of image and map; None or all zero is none.
 
         Returns:
             (N, 2C, H, W): eps, then v.
         """
-        return self.decode(self.encode(x_t, t), self.conditions(semantic_map))
+        return self.decode(self.encode(x_t, t, augmentation), self.conditions(semantic_map))
 
     def _patches(self, tensor: Tensor) -> Tensor:
         """What the first level sees of (N, C, H, W): (N, patch * patch * C, H' / patch, W' / patch).

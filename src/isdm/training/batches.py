@@ -1,6 +1,6 @@
 """The training images, and the batches that are drawn from them sample by sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from isdm.data.transforms import to_model_range
 from isdm.diffusion.process import q_sample
 from isdm.diffusion.schedule import NoiseSchedule
 from isdm.errors import DataError
+from isdm.training.geometry import changed_ids, changed_images
 from isdm.training.randomness import draw_sample, held_out_groups
 
 
@@ -49,13 +50,16 @@ class TrainingImages:
         """Images (B, C, H, W) float32 in [-1, 1]."""
         return to_model_range(self.images[self.chosen[indices]], self.bit_depth)
 
-    def semantic_maps(self, indices: Sequence[int]) -> Tensor:
-        """Semantic maps (B, K, H, W) float32, the edge channel included where there is one."""
+    def semantic_maps(self, indices: Sequence[int], change: Callable[[Tensor], Tensor] = lambda ids: ids) -> Tensor:
+        """Semantic maps (B, K, H, W) float32, the edge channel included where there is one.
+
+        `change` is made to the ids (B, H, W) int64 of classes and of objects first.
+        """
         rows = self.chosen[indices]
-        masks = torch.from_numpy(self.masks[rows].astype(np.int64))
+        masks = change(torch.from_numpy(self.masks[rows].astype(np.int64)))
         instances = None
         if self.instances is not None:
-            instances = torch.from_numpy(self.instances[rows].astype(np.int64))
+            instances = change(torch.from_numpy(self.instances[rows].astype(np.int64)))
         return semantic_map(masks, self.num_classes, instances=instances)
 
 
@@ -103,13 +107,16 @@ class Batch:
     """(B,) int64."""
     noise: Tensor
     """(B, C, H, W)."""
+    changes: Tensor
+    """(B, geometry.NUM_LABELS) what the network is told of the samples' changes; zero is none."""
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def part(self, start: int, stop: int) -> "Batch":
         """Samples `start` to `stop` of the batch."""
-        return Batch(*(tensor[start:stop] for tensor in (self.x_start, self.semantic_map, self.steps, self.noise)))
+        tensors = (self.x_start, self.semantic_map, self.steps, self.noise, self.changes)
+        return Batch(*(tensor[start:stop] for tensor in tensors))
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> "Batch":
         """The batch on a device, its pictures and maps in the given order in memory."""
@@ -118,6 +125,7 @@ class Batch:
             self.semantic_map.to(device).contiguous(memory_format=memory_format),
             self.steps.to(device),
             self.noise.to(device).contiguous(memory_format=memory_format),
+            self.changes.to(device),
         )
 
     def x_t(self, schedule: NoiseSchedule) -> Tensor:
@@ -130,7 +138,7 @@ class Batch:
 
 
 def draw_batch(images: TrainingImages, config: TrainConfig, samples: range) -> Batch:
-    """Draw the given samples of the run's endless stream: image, step, noise, flip and drop of each."""
+    """Draw the given samples of the run's endless stream: image, step, noise, flip, change and drop of each."""
     draws = [
         draw_sample(
             config.seed,
@@ -140,13 +148,21 @@ def draw_batch(images: TrainingImages, config: TrainConfig, samples: range) -> B
             images.image_shape,
             config.flip,
             config.drop_rate,
+            config.augment,
         )
         for index in samples
     ]
-    chosen = [draw.image_index for draw in draws]
-    x_start, maps = images.x_start(chosen), images.semantic_maps(chosen)
-    flips, drops = ([getattr(draw, name) for draw in draws] for name in ("flip", "drop"))
-    x_start[flips], maps[flips] = x_start[flips].flip(-1), maps[flips].flip(-1)
-    maps[drops] = 0  # the null map
+    chosen, changes = [draw.image_index for draw in draws], [draw.change for draw in draws]
+    flips = [draw.flip for draw in draws]
+    x_start = changed_images(_flipped(images.x_start(chosen), flips), changes)
+    maps = images.semantic_maps(chosen, lambda ids: changed_ids(_flipped(ids, flips), changes))
+    maps[[draw.drop for draw in draws]] = 0  # the null map
     noise = torch.from_numpy(np.stack([draw.noise for draw in draws]))
-    return Batch(x_start, maps, torch.tensor([draw.step for draw in draws]), noise)
+    labels = torch.from_numpy(np.stack([change.labels for change in changes]))
+    return Batch(x_start, maps, torch.tensor([draw.step for draw in draws]), noise, labels)
+
+
+def _flipped(values: Tensor, flips: list[bool]) -> Tensor:
+    """Those samples of (B, ..., W) that are to be, mirrored."""
+    values[flips] = values[flips].flip(-1)
+    return values

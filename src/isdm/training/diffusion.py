@@ -23,6 +23,7 @@ from isdm.signals import StopRequestedError, held_back
 from isdm.training import checkpoint
 from isdm.training.batches import load_training_images
 from isdm.training.checkpoint import Counters, Weights
+from isdm.training.geometry import NUM_LABELS
 from isdm.training.loop import StopRule
 from isdm.training.pictures import draw_when_due
 from isdm.training.run import Run
@@ -66,7 +67,7 @@ def train(
         DataError: the training images are missing, broken or of a size that the network cannot take.
         OutputError: `out` holds something else.
     """
-    options = config.unet.model_dump()
+    options = config.unet.model_dump() | {"augmentation_labels": NUM_LABELS if config.augment else 0}
     info = _model_info(dataset, config, config.drop_rate)
     torch.manual_seed(config.seed)
     unet = SemanticUNet(in_channels=info.channels, num_classes=info.num_map_channels, **options)
@@ -123,7 +124,8 @@ def finetune(
 
     Raises:
         ModelError: `model` is no model, or its number of classes or channels is not the dataset's, or it was
-            trained with another process, prediction or kind of maps than the options name.
+            trained with another process, prediction or kind of maps than the options name, or without labels of
+            changes where these are asked for.
         OutputError: `out` holds something else.
     """
     base = ModelInfo.read(model)
@@ -142,6 +144,11 @@ def finetune(
         if getattr(config, name) != value:
             raise ModelError(f"{model} was trained with {name}={value}; fine-tune it so: --set {name}={value}.")
     unet = pipeline.unet
+    if config.augment and not unet.config.augmentation_labels:
+        raise ModelError(
+            f"{model} was trained without augment, so its network cannot be told of changes; fine-tune it with "
+            f"--set augment=0, or train one with --set augment={config.augment:g}."
+        )
     unet.load_state_dict(checkpoint.read_raw_weights(model))
     inputs = {"train split": info.trained_on["fingerprint"], "model": checkpoint.weights_fingerprint(model)}
     return _fit("finetune", config, unet, dataset, info, out, inputs)

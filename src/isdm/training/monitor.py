@@ -18,6 +18,7 @@ from isdm.config import TrainConfig
 from isdm.pipeline import within_memory
 from isdm.training.batches import Batch, TrainingImages
 from isdm.training.checkpoint import Counters
+from isdm.training.geometry import NUM_LABELS
 from isdm.training.randomness import grid_choice, grid_noise
 
 GRID_IMAGES = 32
@@ -116,6 +117,7 @@ class Grid:
             self.images.semantic_maps(rows),
             torch.tensor(steps),
             torch.from_numpy(np.stack(noise)),
+            torch.zeros(len(rows), NUM_LABELS),
         )
 
     def losses(self, loss_of: LossOf, batch_size: int) -> NDArray[np.float64]:

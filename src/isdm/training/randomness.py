@@ -11,7 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-_ORDER, _TIME, _SAMPLE, _HOLDOUT, _GRID, _DROPOUT = range(6)
+from isdm.training.geometry import Change, draw_change
+
+_ORDER, _TIME, _SAMPLE, _HOLDOUT, _GRID, _DROPOUT, _CHANGE = range(7)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class SampleDraw:
     drop: bool
     noise: NDArray[np.float32]
     """(C, H, W) standard normal."""
+    change: Change
+    """Of image and mask, after the flip."""
 
 
 @lru_cache(maxsize=4)
@@ -53,6 +57,7 @@ def draw_sample(
     shape: tuple[int, int, int],
     flip: bool,
     drop_rate: float,
+    augment: float = 0.0,
 ) -> SampleDraw:
     """Draw everything for the `index`-th sample of a run (`shape` is that of an image, channels first)."""
     epoch, place = divmod(index, num_images)
@@ -64,6 +69,7 @@ def draw_sample(
         flip=flip and flips < 0.5,
         drop=drops < drop_rate,
         noise=rng.standard_normal(shape, np.float32),
+        change=draw_change(np.random.default_rng((seed, _CHANGE, index)), augment),
     )
 
 

@@ -199,7 +199,8 @@ class Run:
     def _losses(self, batch: Batch, network: Callable[..., Tensor]) -> HybridLoss:
         x_t = batch.x_t(self.schedule)
         with autocast(self.device, self.dtype):
-            output = network(x_t, batch.t(self.schedule), batch.semantic_map)
+            told = (batch.changes,) if self.unet.config.augmentation_labels else ()
+            output = network(x_t, batch.t(self.schedule), batch.semantic_map, *told)
         return hybrid_loss(
             self.schedule,
             output,
