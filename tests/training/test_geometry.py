@@ -198,3 +198,15 @@ def test_init_takes_over_all_but_the_labels(
     train(config(small, steps=1), fruit, tmp_path / "first")
     train(config(small, steps=1, augment=0.2), fruit, tmp_path / "second", init=tmp_path / "first")
     assert "1 others start anew" in capsys.readouterr().err
+
+
+def test_the_other_first_weights_are_the_same(
+    fruit: SegmentationDataset, small: dict[str, Any], tmp_path: Path
+) -> None:
+    plain, told = (
+        train(config(small, steps=1, learning_rate=1e-12, augment=augment), fruit, tmp_path / f"{augment}").unet
+        for augment in (0.0, 0.2)
+    )
+    own = told.state_dict()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(own[name], value, atol=1e-6, rtol=0)

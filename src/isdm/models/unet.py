@@ -116,8 +116,6 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.SiLU(),
             nn.Linear(embedding_channels, embedding_channels),
         )
-        if augmentation_labels:  # no bias: zero labels, which are no change, add nothing
-            self.augmentation_embedding = nn.Linear(augmentation_labels, embedding_channels, bias=False)
         channels = widths[0]
         self.stem = nn.Conv2d(pixels * in_channels, channels, 3, padding=1)
         skip_channels = [channels]
@@ -150,6 +148,8 @@ class SemanticUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 self.decoder.append(DecoderBlock(spade_block, attention_at(level, channels), up))
         self.out_norm = GroupNorm(norm_groups, channels)
         self.out_conv = zero_initialised(nn.Conv2d(channels, pixels * 2 * in_channels, 3, padding=1))
+        if augmentation_labels:  # no bias: zero labels, which are no change, add nothing
+            self.augmentation_embedding = nn.Linear(augmentation_labels, embedding_channels, bias=False)
 
     @property
     def size_divisor(self) -> int:
