@@ -176,6 +176,17 @@ def test_a_class_that_one_group_alone_shows_leaves_all_open() -> None:
     assert line_of(table, "mixed", CLASS, "scratch")["lower"] > 0.04
 
 
+@pytest.mark.parametrize("dent", [0.4, 0.9])
+def test_what_a_class_of_one_group_may_lose_is_not_told(dent: float) -> None:
+    """Whether it gains most or loses most."""
+    study = Study(noise=0.001).add("real", 0.5, 0.6).add("mixed", 0.55, dent)
+    study.counts = [line for line in study.counts if line["place"] < 2 or line["group"] == "g3"]
+    (text,) = verdicts(*study.read())
+    assert "By class, real + 50 synthetic ranges from " in text
+    assert "points (dent)" in text
+    assert "no class loses more" not in text
+
+
 def test_what_would_have_been_found_pays_for_the_number_of_tests() -> None:
     def smallest(architectures: tuple[str, ...], primary: str | None = None) -> float:
         study = Study(noise=0.1)
