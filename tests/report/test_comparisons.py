@@ -19,6 +19,7 @@ ROWS: dict[str, tuple[str, str, int, int]] = {
     "real": ("plain", "", 80, 0),
     "mixed": ("plain", "s", 80, 50),
     "few": ("plain", "", 20, 0),
+    "few-mixed": ("plain", "s", 20, 50),
     "synthetic": ("plain", "s", 0, 50),
     "pasted": ("pasted", "", 80, 50),
     "augmented": ("augmented", "", 80, 0),
@@ -257,6 +258,26 @@ def test_the_worth_of_a_gain_follows_the_learning_curve() -> None:
     low, high = (int(word) for word in sentence.split("worth ")[1].split(" further")[0].split(" to "))
     assert low <= 80 * (2 ** (0.05 / 0.05) - 1) <= high
     assert high - low < 12
+
+
+def test_a_gain_over_fewer_real_images_is_told_as_one() -> None:
+    study = (
+        Study(noise=0.001)
+        .add("real", 0.5, 0.5)
+        .add("mixed", 0.5, 0.5)
+        .add("few", 0.4, 0.4)
+        .add("few-mixed", 0.6, 0.6)
+    )
+    (text,) = verdicts(*study.read(primary="mixed"))
+    best = next(line for line in text.split("\n") if line.startswith("The best mean"))
+    assert best.startswith(
+        "The best mean is that of 20 real + 50 synthetic: 0.600 against 0.500 for real only, +20.0 points"
+    )
+    assert "] over 20 real only; it was picked after the fact" in best
+    (text,) = verdicts(*study.read(primary="few-mixed"))
+    sentence = next(line for line in text.split("\n") if "doubling" in line)
+    low, high = (int(word) for word in sentence.split("worth ")[1].split(" further")[0].split(" to "))
+    assert low <= 20 * (2 ** (0.2 / 0.05) - 1) <= high
 
 
 def test_inspectors_measures() -> None:

@@ -197,6 +197,8 @@ def _best_sentence(name: str, others: Sequence[Score], baseline: Score, lines: M
     line = lines.get(best.row)
     if line is not None and not line["is_tested"]:
         text += f", {change(line)}"
+        if line["reference"] != baseline.row:  # fewer real images are compared with as few
+            text += f" over {line['reference_label']}"
     return text + "; it was picked after the fact, so on new images its lead will be smaller."
 
 

@@ -40,9 +40,10 @@ def worth_in_real_images(summary: pl.DataFrame, architecture: str, lines: Mappin
         return "More real images did not raise the mean here, so the gain cannot be expressed in real images."
     line = max(shown, key=lambda one: float(one["gain"]))
     alone = summary.filter(pl.col("is_alone"))["num_real_images"].to_list()
+    start = int(summary.filter(pl.col("row") == line["reference"])["num_real_images"][0])
     low, high = (max(line[end] / slope, 0.0) for end in ("lower", "upper"))
-    most = max(alone) * (2**MOST_DOUBLINGS - 1)
-    few, many = (max(alone) * (2 ** min(doublings, MOST_DOUBLINGS) - 1) for doublings in (low, high))
+    most = start * (2**MOST_DOUBLINGS - 1)
+    few, many = (start * (2 ** min(doublings, MOST_DOUBLINGS) - 1) for doublings in (low, high))
     curve = (
         f"Real images alone gain {points(100 * slope)} points with each doubling, measured from {min(alone)} to "
         f"{max(alone)}"
