@@ -21,6 +21,7 @@ ROWS: dict[str, tuple[str, str, int, int]] = {
     "few": ("plain", "", 20, 0),
     "few-mixed": ("plain", "s", 20, 50),
     "synthetic": ("plain", "s", 0, 50),
+    "synthetic-few": ("augmented", "s", 0, 20),
     "pasted": ("pasted", "", 80, 50),
     "augmented": ("augmented", "", 80, 0),
     "mixed-augmented": ("augmented", "s", 80, 50),
@@ -229,6 +230,19 @@ def test_order_is_told() -> None:
         line["arm"] = "synthetic-first" if line["row"] == "mixed" else line["arm"]
     _, table = study.read()
     assert headline(table).startswith("Training on 50 synthetic images, then on real images, raises the mean")
+
+
+def test_synthetic_images_alone_are_not_called_added() -> None:
+    study = Study().add("real", 0.5, 0.6).add("synthetic", 0.3, 0.4)
+    (text,) = verdicts(*study.read())
+    assert text.startswith("FPN: training on 50 synthetic images alone lowers the mean foreground IoU: -2")
+    assert headline(study.read()[1]).startswith(
+        "Training on 50 synthetic images alone lowers the mean foreground IoU"
+    )
+    study.add("synthetic-few", 0.2, 0.3)
+    summary, table = study.read()
+    assert headline(table).startswith("Training on synthetic images alone lowers the mean foreground IoU for FPN")
+    assert "Training on 20 synthetic images alone under augmentation lowers" in verdicts(summary, table)[0]
 
 
 def test_one_repeat_shows_nothing() -> None:

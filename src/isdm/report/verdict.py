@@ -24,6 +24,8 @@ Line = Mapping[str, Any]
 HARDLY_LEARNT = 0.05
 """A mean foreground IoU below which a network has learnt too little for comparisons to mean anything."""
 
+_SYNTHETIC_ALONE = re.compile(r"synthetic only \((\d+)\)(.*)", re.DOTALL)
+
 
 def headline(comparisons: pl.DataFrame) -> str:
     """One sentence: whether synthetic images were shown to help, and where."""
@@ -37,6 +39,8 @@ def headline(comparisons: pl.DataFrame) -> str:
     up, down = list(dict.fromkeys(up)), list(dict.fromkeys(down))
     rows = {line["row"] for line in tested}
     what = _capital(_label_of(tested[0]["label"])) if len(rows) == 1 else "Adding synthetic images"
+    if len(rows) > 1 and all(_is_of_synthetic_alone(line["label"]) for line in tested):
+        what = "Training on synthetic images alone"
     many = f"{len(names)} architecture{'s' if len(names) > 1 else ''}"
     if up:
         text = f"{what} raises the mean foreground IoU for {_listed(up)} ({len(up)} of {many})"
@@ -271,11 +275,19 @@ def _label_of(label: str) -> str:
             rest.replace(", augmented", " images under augmentation") if ", augmented" in rest else f"{rest} images"
         )
         return f"training on {first} images, then on {rest},"
+    if (alone := _SYNTHETIC_ALONE.match(label)) is not None:
+        return f"training on {alone[1]} synthetic images alone" + alone[2].replace(
+            ", augmented", " under augmentation"
+        )
     if " + " not in label:
         return label
     kept, _, added = label.partition(" + ")
     added = re.sub(r"^(\d+ [a-z]+)", r"\1 images", added).replace(", augmented", " under augmentation")
     return f"adding {added}" + ("" if kept == "real" else f" to {kept}")
+
+
+def _is_of_synthetic_alone(label: str) -> bool:
+    return _SYNTHETIC_ALONE.match(label) is not None
 
 
 def _listed(names: Sequence[str]) -> str:
