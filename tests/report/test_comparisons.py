@@ -245,6 +245,27 @@ def test_synthetic_images_alone_are_not_called_added() -> None:
     assert "Training on 20 synthetic images alone under augmentation lowers" in verdicts(summary, table)[0]
 
 
+def test_of_many_tests_a_loss_is_told_beside_the_gains() -> None:
+    study = Study(noise=0.001).add("real", 0.5, 0.5).add("mixed", 0.5, 0.5)
+    for number, share in enumerate((0.55, 0.56, 0.57, 0.58, 0.45)):
+        before = len(study.results), len(study.counts)
+        study.add("mixed", share, share)
+        for line in (*study.results[before[0] :], *study.counts[before[1] :]):
+            line["row"] = f"mixed-{number}"
+        for line in study.results[before[0] :]:
+            line["num_synthetic_images"] = 100 + number
+    (text,) = verdicts(*study.read())
+    lines = text.split("\n")
+    assert [line.split(" synthetic")[0] for line in lines[:4]] == [
+        "FPN: adding 103",
+        "Adding 102",
+        "Adding 101",
+        "Adding 104",
+    ]
+    assert "lowers" in lines[3]
+    assert lines[4] == "Beyond chance, of 6 configurations tested: 4 gains, 1 loss."
+
+
 def test_one_repeat_shows_nothing() -> None:
     summary, table = Study(repeats=1).add("real", 0.5, 0.6).add("mixed", 0.9, 0.9).read()
     assert "no gain can be shown or ruled out" in headline(table)

@@ -24,6 +24,9 @@ Line = Mapping[str, Any]
 HARDLY_LEARNT = 0.05
 """A mean foreground IoU below which a network has learnt too little for comparisons to mean anything."""
 
+MOST_TOLD = 4
+"""Shown differences of an architecture that have a sentence each: the largest gains, and the worst of all."""
+
 _SYNTHETIC_ALONE = re.compile(r"synthetic only \((\d+)\)(.*)", re.DOTALL)
 
 
@@ -150,7 +153,16 @@ def _tested_sentences(name: str, lines: Mapping[str, Line]) -> list[str]:
             f"to a gain: {tested_sentence(least)}"
         ]
     order = sorted(shown, key=lambda line: -line["gain"])
-    return [f"{name}: {tested_sentence(order[0])}"] + [_capital(tested_sentence(line)) for line in order[1:4]]
+    told = order if len(order) <= MOST_TOLD else [*order[: MOST_TOLD - 1], order[-1]]
+    num_gains = sum(line["gain"] > 0 for line in shown)
+    ends = f"{num_gains} gain{'' if num_gains == 1 else 's'}"
+    num_losses = len(shown) - num_gains
+    ends += f", {num_losses} loss{'' if num_losses == 1 else 'es'}"
+    return [
+        f"{name}: {tested_sentence(told[0])}",
+        *(_capital(tested_sentence(line)) for line in told[1:]),
+        f"Beyond chance, of {len(tested)} configurations tested: {ends}.",
+    ]
 
 
 def tested_sentence(line: Line) -> str:
