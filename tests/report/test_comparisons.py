@@ -283,6 +283,32 @@ def test_nothing_to_compare() -> None:
     ]
 
 
+def test_a_study_without_counts_says_so_and_names_its_networks() -> None:
+    """As earlier versions left them."""
+    study = Study(noise=0)
+    for name, share in (("fpn", 0.6), ("unetplusplus", 0.4)):
+        study.add("real", 0.5, 0.5, architecture=name).add("mixed", share, share, architecture=name)
+    summary = study.read()[0]
+    table = comparison_table(None, summary, None)
+    assert "counts.parquet" in headline(table)
+    assert "isdm evaluate" in headline(table)
+    assert [text.split("\n")[0][:50] for text in verdicts(summary, table)] == [
+        "U-Net++: no configuration has a higher mean than r",
+        "FPN: the best mean is that of real + 50 synthetic:",
+    ]
+
+
+def test_test_images_without_a_defect_compare_nothing() -> None:
+    study = Study().add("real", 0.5, 0.6).add("mixed", 0.5, 0.6)
+    for line in study.counts:
+        line["held"] = 0 if line["place"] else line["total"]
+    for result in study.results:
+        result["iou"] = None if result["class_id"] else result["iou"]  # as the study writes it
+    summary, table = study.read()
+    assert headline(table) == "Nothing can be compared: no test image shows a class but the background."
+    assert verdicts(summary, table) == ["FPN: no class of the test images has an IoU, so nothing can be compared."]
+
+
 def test_the_worth_of_a_gain_follows_the_learning_curve() -> None:
     study = Study(noise=0.001).add("few", 0.4, 0.4).add("real", 0.5, 0.5).add("mixed", 0.55, 0.55)
     summary, table = study.read()

@@ -34,7 +34,7 @@ def headline(comparisons: pl.DataFrame) -> str:
     """One sentence: whether synthetic images were shown to help, and where."""
     tested: list[Line] = list(comparisons.filter(pl.col("is_tested")).iter_rows(named=True))
     if not tested:
-        return "Nothing can be compared yet: no architecture has both real images alone and added synthetic ones."
+        return _why_nothing_is_compared(comparisons)
     if max(line["num_repeats"] for line in tested) < 2:
         return "With a single training of each configuration no gain can be shown or ruled out."
     names = list(dict.fromkeys(architecture_name(line["architecture"]) for line in tested))
@@ -59,6 +59,17 @@ def headline(comparisons: pl.DataFrame) -> str:
         f"No gain was shown: {what[0].lower() + what[1:]} changed the mean foreground IoU by {span} points, which "
         f"cannot be told from chance for {'any of ' + many if len(names) > 1 else names[0]}."
     )
+
+
+def _why_nothing_is_compared(comparisons: pl.DataFrame) -> str:
+    if comparisons.is_empty():
+        return (
+            "Nothing can be compared yet: counts.parquet, which intervals and tests are made from, is missing, as "
+            "earlier versions left it. Run `isdm evaluate` again; finished cells are kept."
+        )
+    if comparisons.filter(pl.col("measure") == FOREGROUND).is_empty():
+        return "Nothing can be compared: no test image shows a class but the background."
+    return "Nothing can be compared yet: no architecture has both real images alone and added synthetic ones."
 
 
 def basis(
@@ -114,7 +125,8 @@ def verdicts(summary: pl.DataFrame, comparisons: pl.DataFrame) -> list[str]:
             if max(score.mean for score in scores) < HARDLY_LEARNT:
                 found.append("\n".join([_unlearnt_sentence(name, scores), *_tested_sentences(name, lines)]))
                 continue
-            sentences = [*_tested_sentences(name, lines), _best_sentence(name, others, baseline, lines)]
+            tested, best = _tested_sentences(name, lines), _best_sentence(others, baseline, lines)
+            sentences = [*tested, best] if tested else [f"{name}: {best[0].lower()}{best[1:]}"]
             sentences += [
                 _control_sentence(others, baseline, lines),
                 _class_sentence(comparisons, architecture, lines),
@@ -205,10 +217,10 @@ def p_text(value: float | None) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
 
 
-def _best_sentence(name: str, others: Sequence[Score], baseline: Score, lines: Mapping[str, Line]) -> str:
+def _best_sentence(others: Sequence[Score], baseline: Score, lines: Mapping[str, Line]) -> str:
     best = _best(others)
     if f"{best.mean:.3f}" <= f"{baseline.mean:.3f}":  # as it is shown
-        return f"No configuration has a higher mean than {baseline.label} ({baseline.mean:.3f}) for {name}."
+        return f"No configuration has a higher mean than {baseline.label} ({baseline.mean:.3f})."
     text = f"The best mean is that of {best.label}: {best.mean:.3f} against {baseline.mean:.3f} for {baseline.label}"
     line = lines.get(best.row)
     if line is not None and not line["is_tested"]:
