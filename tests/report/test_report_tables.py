@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from isdm.report.comparisons import comparison_table
+from isdm.report.figures import scaling_figure
 from isdm.report.tables import (
     CLASS,
     FOREGROUND,
@@ -139,6 +141,18 @@ def test_terminal_table(two_repeats: pl.DataFrame) -> None:
     text = console.file.getvalue()
     assert "0.600 ± 0.071" in text
     assert "\x1b[1m0.750 ± 0.071 (+15.0)" in text
+
+
+def test_tables_say_what_their_points_are_over() -> None:
+    rows = [("a", "plain", "", 400, 0), ("b", "augmented", "", 400, 0)]
+    results = pl.DataFrame([line for row in rows for line in cell(row, [0.9, 0.5, 0.5])], infer_schema_length=None)
+    for baseline, label in (("plain", "real only"), ("augmented", "real only, augmented")):
+        summary = summary_table(results, baseline)
+        console = Console(file=io.StringIO(), width=120)
+        console.print(format_table(summary))
+        assert f"points over {label})" in " ".join(console.file.getvalue().split())
+        (axes,) = scaling_figure(results, summary, comparison_table(None, summary, None)).axes
+        assert axes.get_legend_handles_labels()[1] == [label]
 
 
 def test_terminal_table_prints_names_as_they_are() -> None:

@@ -180,9 +180,8 @@ def _draw_series(
 
 def _draw_baseline(axes: Axes, foreground: pl.DataFrame, row: str | None, theme: Theme) -> None:
     if row is not None:
-        means = foreground.filter(pl.col("row") == row)["mean"].to_list()
-        for mean in means:
-            axes.axhline(mean, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1.3, label="real only")
+        for mean, label in foreground.filter(pl.col("row") == row).select("mean", "label").iter_rows():
+            axes.axhline(mean, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1.3, label=label)
 
 
 def _scale_counts(axes: Axes, counts: Sequence[int]) -> None:

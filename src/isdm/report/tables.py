@@ -186,6 +186,13 @@ def baseline_of(summary: pl.DataFrame, architecture: str, *, num_real: int | Non
     return None if rows.is_empty() else str(rows["row"][0])
 
 
+def baseline_label(summary: pl.DataFrame) -> str | None:
+    """Words for the row that all else is compared with, such as "real only, augmented"; None if it is nowhere."""
+    rows = {baseline_of(summary, name) for name in architectures_of(summary)} - {None}
+    labels = summary.filter(pl.col("row").is_in(rows))["label"].to_list()
+    return str(labels[0]) if labels else None
+
+
 def gains(summary: pl.DataFrame) -> pl.DataFrame:
     """The summary with `baseline_mean`, `gain_points` (IoU x 100) and `gain_percent` (of the baseline).
 
@@ -260,7 +267,9 @@ def format_table(summary: pl.DataFrame) -> Table:
     best = {
         name: max(scores, key=lambda score: score.mean).row for name in names if (scores := scores_of(summary, name))
     }
-    table = Table("configuration", title="Mean foreground IoU (± spread over repeats, points over real only)")
+    over = baseline_label(summary)
+    title = "Mean foreground IoU (± spread over repeats" + (")" if over is None else f", points over {over})")
+    table = Table("configuration", title=title)
     for name in names:
         table.add_column(Text(printable(architecture_name(name))), justify="right")
     for row, label in ordered_rows(summary):
