@@ -18,7 +18,8 @@ def write_study(study: Path, *, gallery: bool = True) -> Path:
     facts = {
         "name": f"study {HOSTILE}",
         "classes": [{"id": i, "name": name, "colour": [i, 20, 30]} for i, name in enumerate(NAMES)],
-        "config": {"architectures": ["fpn", "unetplusplus"], "repeats": 2, "protocol": "equal-steps"},
+        "config": {"architectures": ["fpn", "unetplusplus"], "repeats": 2, "protocol": "equal-steps"}
+        | {"encoder": "resnet18", "encoder_weights": "none"},
         "num_train_images": 40,
         "num_validation_images": 5,
         "num_test_images": 10,

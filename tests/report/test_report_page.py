@@ -79,6 +79,8 @@ def test_page_says_what_came_out(page: str) -> None:
     assert "between 100 and 140 optimiser steps" in page
     assert "<td>2.0 h</td>" in page
     assert "Unfinished" not in page
+    assert "with the encoder resnet18 (no pretrained weights)" in page
+    assert "A class that no test image shows has no\nIoU, predicted or not" in page
 
 
 def test_hostile_names_are_escaped(page: str) -> None:
