@@ -12,7 +12,7 @@ from isdm.data.builtin import write_fruit_source
 from isdm.data.dataset import SegmentationDataset
 from isdm.data.importing import import_dataset
 from isdm.errors import DataError
-from isdm.evaluation.pooling import _common_keys, _pooled_results, pool_studies
+from isdm.evaluation.pooling import _common_keys, _pooled_facts, _pooled_results, pool_studies
 from isdm.evaluation.study import evaluate
 from isdm.report import report
 from quick_networks import QUICK
@@ -88,6 +88,16 @@ def test_rows_that_come_to_the_same_in_one_fold_alone(capsys: pytest.CaptureFixt
     assert "Fold 1: all+7 are not in all folds" in capsys.readouterr().err
     same = _common_keys([folds[0], folds[0]])
     assert [sorted(fold.iter_rows()) for fold in same] == [[("row0", "real-all"), ("row1", "all+400")]] * 2
+
+
+@pytest.mark.parametrize(("named", "key"), [("row1", "all+400"), ("row2", "all+equal"), (None, None)])
+def test_the_comparison_named_is_that_of_all_folds(named: str | None, key: str | None) -> None:
+    """Not of the first alone, in which it has come to the same as another."""
+    keys = (["real-all", "all+400|all+equal"], ["real-all", "all+400", "all+equal"])
+    folds = [pl.DataFrame({"row": [f"row{i}" for i in range(len(fold))], "key": fold}) for fold in keys]
+    first = {"primary_row": named and "row1", "num_train_images": 400}
+    facts = [first, first | {"primary_row": named}]
+    assert _pooled_facts(facts, _common_keys(folds), "both")["primary_row"] == key
 
 
 def test_means_of_images_are_weighted_by_the_images_behind_them() -> None:

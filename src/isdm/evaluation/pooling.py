@@ -142,14 +142,14 @@ def _pooled_facts(facts: Sequence[dict[str, Any]], keys: Sequence[pl.DataFrame],
     sums: dict[str, Any] = {
         key: sum(int(fact[key]) for fact in facts) for key in ("num_test_images", "num_test_groups") if key in first
     }
-    primary = first.get("primary_row")
-    names = {str(row): str(key) for row, key in keys[0].iter_rows()}
+    named = tuple(fact.get("primary_row") for fact in facts)
+    keys_of = dict(zip(zip(*(key["row"] for key in keys), strict=True), keys[0]["key"], strict=True))
     pooled: dict[str, Any] = {
         "name": name,
         "folds": len(facts),
         **sums,
         "num_train_images": round(sum(int(fact["num_train_images"]) for fact in facts) / len(facts)),
-        "primary_row": None if primary is None else names.get(primary),
+        "primary_row": keys_of.get(named),  # the rows of all folds: one alone may have come to the same as another
         "named_late": any(fact.get("named_late") for fact in facts),
         "leaks": [leak for fact in facts for leak in fact.get("leaks", [])],
         "isdm_version": __version__,
