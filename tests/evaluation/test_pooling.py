@@ -100,6 +100,18 @@ def test_the_comparison_named_is_that_of_all_folds(named: str | None, key: str |
     assert _pooled_facts(facts, _common_keys(folds), "both")["primary_row"] == key
 
 
+def test_numbers_of_images_are_means_and_a_leak_is_told_once() -> None:
+    keys = [pl.DataFrame({"row": ["a"], "key": ["real-all"]})] * 2
+    facts = [
+        {"num_train_images": 40 + n, "num_validation_images": 9 + n, "num_test_images": 5, "leaks": ["x", f"in {n}"]}
+        for n in (0, 2)
+    ]
+    pooled = _pooled_facts(facts, keys, "both")
+    numbers = [pooled[f"num_{split}_images"] for split in ("train", "validation", "test")]
+    assert numbers == [41, 10, 10]
+    assert pooled["leaks"] == ["x", "in 0", "in 2"]
+
+
 def test_means_of_images_are_weighted_by_the_images_behind_them() -> None:
     """Two images of 1.0 and fifty of 0.2, in folds of a hundred each."""
     line = {"key": "k", "architecture": "fpn", "repeat": 0, "class_id": 1, "arm": "plain", "synthetic_set": ""}

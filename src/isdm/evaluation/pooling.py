@@ -19,6 +19,7 @@ from isdm.progress import say
 from isdm.version import __version__
 
 _CELL = ["key", "architecture", "repeat"]
+_MEANS = ("num_train_images", "num_validation_images")
 
 
 def pool_studies(studies: Sequence[Path], out: Path, name: str) -> Path:
@@ -148,10 +149,10 @@ def _pooled_facts(facts: Sequence[dict[str, Any]], keys: Sequence[pl.DataFrame],
         "name": name,
         "folds": len(facts),
         **sums,
-        "num_train_images": round(sum(int(fact["num_train_images"]) for fact in facts) / len(facts)),
+        **{key: round(sum(int(fact[key]) for fact in facts) / len(facts)) for key in _MEANS if key in first},
         "primary_row": keys_of.get(named),  # the rows of all folds: one alone may have come to the same as another
         "named_late": any(fact.get("named_late") for fact in facts),
-        "leaks": [leak for fact in facts for leak in fact.get("leaks", [])],
+        "leaks": list(dict.fromkeys(leak for fact in facts for leak in fact.get("leaks", []))),
         "isdm_version": __version__,
     }
     return {**first, **pooled}
