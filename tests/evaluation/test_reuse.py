@@ -92,6 +92,8 @@ def test_a_comparison_named_after_its_scores_were_read_is_said_to_be_one(
     assert is_late(tmp_path / "late")
     evaluate(config(**named, repeats=2), fruit, sets, tmp_path / "late")
     assert is_late(tmp_path / "late"), "for good"
+    evaluate(config(**named), fruit, sets, tmp_path / "later", reuse=tmp_path / "late")
+    assert is_late(tmp_path / "later"), "a study between them makes it no earlier"
     page = report(tmp_path / "late").read_text("utf-8")
     assert "named after another study had read its test scores" in page
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isdm import provenance
-from isdm.config import EvaluateConfig
+from isdm.config import EvaluateConfig, read_yaml
 from isdm.data.dataset import SPLITS, SegmentationDataset
 from isdm.errors import DataError
 from isdm.evaluation.cells import Cell, read_cell
@@ -46,10 +46,18 @@ def check_reusable(other: Path, config: EvaluateConfig, inputs: Mapping[str, str
     return record.inputs
 
 
+def was_named_late(study: Path) -> bool:
+    """Whether a study, begun before, took cells that had been read when its comparison was named."""
+    path = study / "study.yaml"
+    return path.is_file() and bool(read_yaml(path).get("named_late"))
+
+
 def was_read_before(
     other: Path, config: EvaluateConfig, primary: Row | None, cells: Sequence[Cell], inputs: Mapping[str, str]
 ) -> bool:
-    """Whether another study, made for another comparison, has read the test scores of the row that this one names.
+    """Whether another study has read the test scores of the row that this one names, before it was named.
+
+    So it has if it was made for another comparison, or for this one and had it from such a study itself.
 
     Args:
         other: the other study's folder.
@@ -62,6 +70,7 @@ def was_read_before(
     if primary is None or record is None:
         return False
     is_named_there = config.completed(record.config).get("primary") == config.plain()["primary"]
+    is_named_there = is_named_there and not was_named_late(other)
     named = [cell for cell in cells if cell.row == primary and _reads_the_same(cell, record.inputs, inputs)]
     return not is_named_there and any(cell.path(other).is_file() for cell in named)
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from isdm import provenance
-from isdm.config import EvaluateConfig, read_yaml
+from isdm.config import EvaluateConfig
 from isdm.data.dataset import DatasetInfo, SegmentationDataset
 from isdm.data.judgements import DROPPED, KEPT
 from isdm.evaluation.cells import Cell, StudyData, load_study_data, read_cell
@@ -23,7 +23,7 @@ from isdm.evaluation.leaks import (
     refuse_or_warn,
     warn_of_empty_splits,
 )
-from isdm.evaluation.reuse import check_reusable, fingerprints, take_over, was_read_before
+from isdm.evaluation.reuse import check_reusable, fingerprints, take_over, was_named_late, was_read_before
 from isdm.evaluation.rows import Row, make_rows, primary_row, training_steps
 from isdm.files import write_with, write_yaml
 from isdm.locking import one_at_a_time
@@ -105,7 +105,7 @@ def evaluate(
     found = find_leaks(data, groups, stems)
     refuse_or_warn(found, may_leak)
     provenance.begin(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
-    is_late = _was_named_late(out) or (
+    is_late = was_named_late(out) or (
         reuse is not None
         and was_read_before(reuse, config, primary_row(config, rows, len(data.train)), cells, inputs)
     )
@@ -126,12 +126,6 @@ def evaluate(
     write_gallery(out, data, {"": stems["train"], **{name: stems[name] for name in synthetic}}, cells)
     provenance.finish(out, config, watch.seconds)
     return results
-
-
-def _was_named_late(out: Path) -> bool:
-    """Whether this study, begun before, took cells that had been read when its comparison was named."""
-    path = out / "study.yaml"
-    return path.is_file() and bool(read_yaml(path).get("named_late"))
 
 
 def _say_judgements(name: str, painted: SegmentationDataset) -> None:
