@@ -1,10 +1,13 @@
-"""What an audit prints agrees with its page and names what is on it."""
+"""What an audit and a study print agrees with their pages and names what is on them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from isdm.cli.results import print_audit
+from isdm.cli.results import print_audit, print_results
+from studies import write_study
 
 
 def found(**changes: Any) -> dict[str, Any]:
@@ -45,3 +48,17 @@ def test_realism_is_told_and_the_page_named(capsys: pytest.CaptureFixture[str]) 
 def test_a_share_of_nothing_is_no_share(capsys: pytest.CaptureFixture[str]) -> None:
     nothing = {"agreement": None, "shuffled_agreement": None}
     assert "1.000" not in printed(found(real_iou=0.0, synthetic_iou=0.0, shuffled_iou=0.0, **nothing), capsys)
+
+
+def test_what_a_studys_verdict_is_worth_is_told_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_study(tmp_path / "study", gallery=False)
+    print_results(study)
+    assert "leaks" not in capsys.readouterr().out
+    facts = yaml.safe_load((study / "study.yaml").read_text("utf-8"))
+    (study / "study.yaml").write_text(
+        yaml.safe_dump(facts | {"leaks": ["g1 is in both."], "named_late": True}), "utf-8"
+    )
+    print_results(study)
+    said = " ".join(capsys.readouterr().out.split())
+    leak, late = "This study leaks, so its figures prove nothing: g1 is in both.", "after another study had read its"
+    assert 0 < said.index(leak) < said.index(late) < said.index("raises the mean foreground IoU")

@@ -30,6 +30,10 @@ def print_results(study: Path) -> None:
     summary = summary_table(read_results(study / "results.parquet"), facts["config"].get("baseline") or "plain")
     comparisons = comparison_table(read_counts(study), summary, facts["primary_row"])
     plain_console(wraps=True).print(format_table(summary))
+    for leak in facts["leaks"]:
+        answer(f"This study leaks, so its figures prove nothing: {leak}", style="bold red")
+    if facts["named_late"] is True:
+        answer("Its comparison was named after another study had read its test scores: its tests promise too much.")
     answer(headline(comparisons), style="bold")
     for verdict in verdicts(summary, comparisons):
         answer(verdict)
