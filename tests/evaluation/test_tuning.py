@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from isdm.config import TuneConfig, build
+from isdm.config import TuneConfig, build, read_yaml
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import ConfigError
 from isdm.evaluation import tuning
@@ -113,6 +113,42 @@ def test_the_threshold_keeps_the_best_pairs(fruit: SegmentationDataset, scored: 
     scores = [pair.metadata["scores"]["agreement"] for pair in scored.pairs("train")]
     assert len(kept) == len(scores) // 2
     assert min(scores[k] for k in kept) >= max(score for k, score in enumerate(scores) if k not in set(kept.tolist()))
+
+
+@pytest.mark.slow
+def test_a_later_winner_is_no_first_look(
+    fruit: SegmentationDataset,
+    scored: SegmentationDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def liked(config: TuneConfig, data: Any, trial: Any) -> float:
+        mix = tuning._suggested(config, data, trial)
+        assert mix is not None
+        trial.set_user_attr("mix", vars(mix))
+        return float(trial.number)
+
+    monkeypatch.setattr(tuning, "_try", liked)
+    options = {"synthetic_counts": [2, 3, 4, 5], "keep_shares": [1.0], "arms": ["plain"]}
+    tune(config(trials=1, **options), fruit, {"s": scored}, tmp_path / "tuned")
+    assert "promise too much" not in capsys.readouterr().err
+    for trials in range(2, 12):
+        tune(config(trials=trials, **options), fruit, {"s": scored}, tmp_path / "tuned")
+        told = capsys.readouterr().err
+        late = {path.parent.name: read_yaml(path)["named_late"] for path in tmp_path.glob("tuned/study-*/study.yaml")}
+        if len(late) == 2:
+            break
+    assert sorted(late.values()) == [False, True]
+    assert "promise too much" in told
+    tune(config(trials=trials, **options), fruit, {"s": scored}, tmp_path / "tuned")
+    again = {path.parent.name: read_yaml(path)["named_late"] for path in tmp_path.glob("tuned/study-*/study.yaml")}
+    assert again == late
+
+
+def test_a_mix_is_told_in_words() -> None:
+    assert str(Mix("s", 14, 2, "plain", 1.0)) == "14 real images and 2 synthetic ones of 's', plain"
+    assert "(of the 50 % that agree best with their masks)" in str(Mix("s", 14, 2, "plain", 0.5))
 
 
 def test_without_a_set_there_is_nothing_to_search(fruit: SegmentationDataset, tmp_path: Path) -> None:

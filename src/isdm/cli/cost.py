@@ -205,12 +205,7 @@ def _study_lines(
     config: ExperimentConfig, shape: Shape, study: Path, refused: Mapping[str, Sequence[str]]
 ) -> list[Line]:
     evaluate: EvaluateConfig = config.evaluate
-    rows = make_rows(
-        evaluate,
-        shape.num_train_images,
-        {"synthetic": config.sample.num_samples},
-        {"synthetic": shape.num_train_images},
-    )
+    rows = make_rows(evaluate, shape.num_train_images, {"synthetic": config.sample.num_samples})
     cells = cells_of(evaluate, rows)
     lines: list[Line] = []
     for row in rows:

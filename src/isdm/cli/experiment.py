@@ -144,7 +144,7 @@ def check_grid(config: ExperimentConfig, num_real: int) -> None:
     """Find out before hours of training whether the study's counts can be met."""
     from isdm.evaluation.rows import make_rows, primary_row
 
-    rows = make_rows(config.evaluate, num_real, {"synthetic": config.sample.num_samples}, {"synthetic": num_real})
+    rows = make_rows(config.evaluate, num_real, {"synthetic": config.sample.num_samples})
     primary_row(config.evaluate, rows, num_real)
 
 

@@ -53,25 +53,22 @@ class Row:
         return "_".join(parts) + "_" + sha256_of_json([itself, settings])[:10]
 
 
-def make_rows(
-    config: EvaluateConfig, num_real: int, num_synthetic: Mapping[str, int], trained_on: Mapping[str, int]
-) -> list[Row]:
+def make_rows(config: EvaluateConfig, num_real: int, num_synthetic: Mapping[str, int]) -> list[Row]:
     """All rows of the grid, each once, those with the fewest images first.
 
     Args:
         config: the study's options.
         num_real: real training images that there are.
         num_synthetic: pairs of each synthetic set.
-        trained_on: real images that the generator of each synthetic set was trained on.
 
     Raises:
-        ConfigError: a count exceeds what there is, or a row mixes synthetic images with fewer real ones than
-            their generator saw.
+        ConfigError: a count exceeds what there is, or a row mixes synthetic images with some of the real ones,
+            as their generator saw others.
     """
     rows: dict[Row, Row] = {}
     for asked_real, asked, arm in product(config.real_counts, config.synthetic_counts, config.arms):
         real = _resolve(asked_real, num_real, num_real, "real_counts")
-        for row in _rows_of(asked, real, arm, num_real, num_synthetic, trained_on, f"real-{asked_real}"):
+        for row in _rows_of(asked, real, arm, num_real, num_synthetic, f"real-{asked_real}"):
             rows[row] = _joined(rows.get(row), row)
     for row in _reference_rows(config, num_real):
         rows[row] = _joined(rows.get(row), row)
@@ -93,7 +90,6 @@ def _rows_of(
     arm: Arm,
     num_real: int,
     num_synthetic: Mapping[str, int],
-    trained_on: Mapping[str, int],
     key: str,
 ) -> list[Row]:
     alone = Row(real, 0, arm, key=f"{key}_{arm}")
@@ -110,10 +106,11 @@ def _rows_of(
     rows = []
     for name, available in num_synthetic.items():
         count = _resolve(asked, num_real, available, "synthetic_counts")
-        if 0 < real < trained_on.get(name, 0):
+        if 0 < real < num_real:
             raise ConfigError(
-                f"A row with {real} real images cannot take {name!r}: its generator saw {trained_on[name]} real "
-                f"images. Train one on {real}, or study 0 or all of them (learning_curve takes real images alone)."
+                f"A row with {real} of the {num_real} real images cannot take {name!r}, whose generator saw others. "
+                f"Import with --train {real} and train one on these, or study 0 or all of them "
+                f"(learning_curve takes real images alone)."
             )
         rows.append(Row(real, count, arm, name, key=f"{key}_{name}-{asked}_{arm}"))
     return rows

@@ -61,6 +61,7 @@ def evaluate(
     name: str | None = None,
     execution: Execution | None = None,
     reuse: Path | None = None,
+    is_late: bool = False,
 ) -> Path:
     """Train all cells that are not finished; write `results.parquet`, `counts.parquet`; returns the first's path.
 
@@ -72,6 +73,7 @@ def evaluate(
         name: the study's title; the dataset's name unless given.
         execution: who trains the cells; this process unless given.
         reuse: folder of another study of the same real images; cells that would come out the same are taken from it.
+        is_late: whether the comparison is named after another study has read the test images, which the study says.
 
     Raises:
         DataError: a synthetic set saw other data than this dataset's training split, or has other classes; training
@@ -105,10 +107,10 @@ def evaluate(
     found = find_leaks(data, groups, stems)
     refuse_or_warn(found, may_leak)
     provenance.begin(out, "evaluate", config, inputs, may_change=MAY_CHANGE)
-    is_late = was_named_late(out) or (
-        reuse is not None
-        and was_read_before(reuse, config, primary_row(config, rows, len(data.train)), cells, inputs)
-    )
+    named = primary_row(config, rows, len(data.train))
+    is_begun = (out / "study.yaml").is_file()
+    is_late = was_named_late(out) if is_begun else is_late
+    is_late = is_late or (reuse is not None and was_read_before(reuse, config, named, cells, inputs))
     _write_study(out, name or dataset.info.name, config, dataset, data, rows, cells, leaks + found, is_late)
     if reuse is not None and read_by_other is not None:
         take_over(reuse, read_by_other, cells, inputs, out)
@@ -169,12 +171,8 @@ def plan_rows(
     for split in ("train", "validation", "test"):
         dataset.require(split)
     sizes = {name: len(painted.require("train")) for name, painted in synthetic.items()}
-    trained_on = {
-        name: int(painted.info.source.get("model_trained_on", {}).get("num_images", 0))
-        for name, painted in synthetic.items()
-    }
     num_real = len(dataset.pairs("train"))
-    rows = make_rows(config, num_real, sizes, trained_on)
+    rows = make_rows(config, num_real, sizes)
     primary_row(config, rows, num_real)
     return rows
 

@@ -41,6 +41,13 @@ class Mix:
     arm: str
     keep_share: float
 
+    def __str__(self) -> str:
+        """The mix in words."""
+        added = f"{self.num_synthetic_images} synthetic ones of {self.synthetic_set!r}"
+        if self.keep_share < 1:
+            added += f" (of the {100 * self.keep_share:g} % that agree best with their masks)"
+        return f"{self.num_real_images} real images and {added}, {self.arm}"
+
 
 @dataclass(frozen=True)
 class _Data:
@@ -55,7 +62,6 @@ class _Data:
     """Pairs of each set, the best by agreement first; as they are where they have no score."""
     scored: frozenset[str]
     """Sets whose pairs have scores; the best pairs of others cannot be told."""
-    trained_on: Mapping[str, int]
 
 
 @one_at_a_time
@@ -100,7 +106,7 @@ def tune(
         config, data, [trial for trial in search.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     )
     write_json(out / "best.json", {**asdict(best[0]), "validation_iou": best[1], "trials": len(_lasting(search))})
-    say(f"Best on the validation images ({best[1]:.3f}): {best[0]}")
+    say(f"Best on the validation images ({best[1]:.3f}): {best[0]}.")
     results = _study_of(config, best[0], dataset, synthetic, data, out)
     provenance.finish(out, config, watch.seconds)
     return results
@@ -169,7 +175,6 @@ def _load(dataset: SegmentationDataset, synthetic: Mapping[str, SegmentationData
         {name: decoded(synthetic[name], of_set) for name, of_set in pairs.items()},
         {name: np.argsort(-values, kind="stable") for name, values in agreement.items()},
         frozenset(name for name, of_set in pairs.items() if all("scores" in pair.metadata for pair in of_set)),
-        {name: int(one.info.source["model_trained_on"].get("num_images", 0)) for name, one in synthetic.items()},
     )
 
 
@@ -215,7 +220,7 @@ def _suggested(config: TuneConfig, data: _Data, trial: Any) -> Mix | None:
         return None
     if added == 0:
         return Mix("", real, 0, arm, 1.0)
-    return None if 0 < real < data.trained_on[name] else Mix(name, real, added, arm, share)
+    return None if 0 < real < len(data.train) else Mix(name, real, added, arm, share)
 
 
 def _number(asked: str, data: _Data, available: int) -> int:
@@ -296,7 +301,10 @@ def _study_of(
         "seed": config.seed + 1,
     }
     study = out / f"study-{_digest(mix)}"
-    return evaluate(build(EvaluateConfig, values), dataset, {mix.synthetic_set: chosen}, study)
+    is_late = any(other.parent != study for other in out.glob("study-*/results.parquet"))
+    if is_late:
+        say("An earlier winner of this search has read the test images, so the tests of this one promise too much.")
+    return evaluate(build(EvaluateConfig, values), dataset, {mix.synthetic_set: chosen}, study, is_late=is_late)
 
 
 def _digest(mix: Mix) -> str:
