@@ -202,6 +202,9 @@ def select(
     best_of: Annotated[int | None, typer.Option(help="Keep the best of so many pictures of each mask (1).")] = None,
     keep: Annotated[int | None, typer.Option(help="Keep at most so many pairs, the best.")] = None,
     repair: Annotated[bool | None, typer.Option(help="Relabel pairs that show something else clearly.")] = None,
+    doubt: Annotated[
+        float | None, typer.Option(help="Ignore pixels whose label the judges doubt, such as 1.25 (none).")
+    ] = None,
     encoder: Encoder = None,
     encoder_weights: EncoderWeights = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the judging segmenters (8).")] = None,
@@ -215,6 +218,7 @@ def select(
         best_of=best_of,
         keep=keep,
         repair=repair,
+        doubt=doubt,
         encoder=encoder,
         encoder_weights=encoder_weights,
         epochs=epochs,

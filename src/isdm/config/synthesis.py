@@ -111,8 +111,8 @@ class SelectConfig(SegmenterConfig):
     """Flip, turn, scale, shift and relight the pictures that the judges train on, at random."""
     folds: int = Field(3, ge=2, le=10)
     """Parts of the real training set; each is judged by networks that trained on the others."""
-    criteria: tuple[Criterion, ...] = Field(("agreement", "features", "colour", "copies"), min_length=1)
-    """What pairs are judged by."""
+    criteria: tuple[Criterion, ...] = ("agreement", "features", "colour", "copies")
+    """What pairs are judged by; none drops no pair."""
     reject: float = Field(0.05, gt=0, lt=0.5)
     """Share of the real pairs that agreement, and likeness to a copy, would each reject: their quantile is the
     threshold. Features and colour drop what lies beyond the real pairs' outer fence."""
@@ -120,6 +120,9 @@ class SelectConfig(SegmenterConfig):
     """Keep the best of so many pictures of each mask (see `isdm sample --variants`)."""
     keep: int | None = Field(None, ge=1)
     """Keep at most so many pairs, those of the best scores."""
+    doubt: float | None = Field(None, gt=1)
+    """Ignore the pixels of kept pairs whose label costs the judges more than so many times the mean of its class, as
+    1.25; null ignores none."""
     repair: bool = False
     """Give a pair that fails only by its agreement the mask that the ensemble sees, and flag it."""
     extractor: str = "auto"

@@ -1,6 +1,6 @@
 """Pairs decoded once into arrays, in memory or, where they are many, in a temporary file."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from tempfile import gettempdir
 from typing import Any
 
@@ -12,7 +12,9 @@ from isdm.data.image_files import ImageArray, MaskArray, size_text
 from isdm.errors import DataError
 from isdm.memory import GIB, free_host_bytes
 from isdm.on_disk import array_on_disk
-from isdm.progress import say
+from isdm.progress import say, track
+
+PAIRS_AT_ONCE = 256
 
 
 def load_arrays(
@@ -35,6 +37,19 @@ def load_masks(
     """Decode only the masks (N, H, W) uint8 of pairs of one common size; see `decode_all` for the limit."""
     (masks,) = decode_all(lambda pair: (dataset.load_mask(pair),), pairs, memory_limit_bytes)
     return masks
+
+
+def in_blocks(
+    dataset: SegmentationDataset, pairs: Sequence[Pair], doing: str
+) -> Iterator[tuple[Sequence[Pair], ImageArray, MaskArray]]:
+    """Some pairs at a time with their images and masks (see `load_arrays`), so that any number fits into memory.
+
+    `doing` names what is done with them beside the progress.
+    """
+    starts = range(0, len(pairs), PAIRS_AT_ONCE)
+    for start in track(starts, doing, total=len(starts), unit="blocks"):
+        chunk = pairs[start : start + PAIRS_AT_ONCE]
+        yield chunk, *load_arrays(dataset, chunk)
 
 
 def decode_all(

@@ -67,6 +67,11 @@ class Decision:
     """Why it was dropped or repaired."""
     repaired: bool = False
 
+    @property
+    def may_lose_pixels(self) -> bool:
+        """Whether doubted pixels are to be ignored: not where a person has seen the mask, or the judges drew it."""
+        return self.kept and not self.repaired and not self.reason.startswith(KEPT)
+
     def as_metadata(self) -> dict[str, Any]:
         """The keys `kept`, `reason` and, where it is so, `repaired` of `metadata.jsonl`."""
         return {"kept": self.kept, "reason": self.reason, **({"repaired": True} if self.repaired else {})}

@@ -6,7 +6,7 @@ is written to `metadata.jsonl`; the dropped pairs stay in the folder, but no too
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import numpy as np
 from isdm import provenance
 from isdm.config import SelectConfig
 from isdm.data.dataset import IGNORE_INDEX, Pair, SegmentationDataset, palette_image, write_metadata
-from isdm.data.decoding import load_arrays
-from isdm.data.image_files import ImageArray, MaskArray, write_png
+from isdm.data.decoding import in_blocks, load_arrays
+from isdm.data.image_files import write_png
 from isdm.data.judgements import DROPPED, KEPT
 from isdm.errors import DataError
 from isdm.files import copy_file, read_json_lines, write_json
@@ -26,6 +26,7 @@ from isdm.locking import one_at_a_time
 from isdm.models.features import FeatureExtractor, encoder_extractor, load_extractor, needs_segmenter
 from isdm.progress import progress, say, track
 from isdm.synthesis.decisions import Decision, Judged, decide
+from isdm.synthesis.doubt import ClassLosses, Doubted, label_losses, write_without_doubted
 from isdm.synthesis.judges import Judge, judge_steps, read_images, train_judges
 from isdm.synthesis.scores import (
     Agreement,
@@ -41,8 +42,6 @@ from isdm.synthesis.scores import (
 from isdm.training.segmentation import LabelledImages
 
 FILE_NAME = "select.json"
-AT_ONCE = 256
-"""Pairs that are decoded and measured at a time."""
 
 
 @one_at_a_time
@@ -79,7 +78,7 @@ def select(
     references = References(
         training.images, groups, extractor.compute(training.images), Colours.of(colour_statistics(training.images))
     )
-    judged, facts = _judge_all(config, synthetic, pairs, dataset, training, judges, extractor, references)
+    judged, losses, facts = _judge_all(config, synthetic, pairs, dataset, training, judges, extractor, references)
     judgements = synthetic.judgements("train")
     named = [pair.metadata["image_file_name"] for pair in pairs]
     decisions = decide(config, judged, [judgements.get(name, False) for name in named])
@@ -88,8 +87,14 @@ def select(
             f"None of the {len(pairs)} pairs of {synthetic.folder} passes; train the model longer, or select with a "
             f"smaller --set reject=…"
         )
-    num_dropped_by_people = _write_pairs(synthetic, pairs, decisions, judged, judges, out)
+    doubted = Doubted.nothing(synthetic.info.num_classes)
+    if config.doubt is not None:
+        as_they_are = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.may_lose_pixels]
+        doubted = write_without_doubted(synthetic, as_they_are, judges, losses.limits(config.doubt), out)
+    num_dropped_by_people = _write_pairs(synthetic, pairs, decisions, judged, judges, doubted, out)
     summary = _summary(config, decisions, judged, judge_scores, num_dropped_by_people) | facts
+    if config.doubt is not None:
+        summary["share_doubted"] = doubted.shares(synthetic.info)
     write_json(out / FILE_NAME, summary)
     source = synthetic.info.source | {"selected_with": inputs["train split"], "selected_from": inputs["synthetic"]}
     split = {"train": summary["num_kept"]}
@@ -116,9 +121,11 @@ def describe(summary: Mapping[str, Any]) -> str:
     """One line on what was kept and why the rest was not."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items())
     repaired = f", {summary['num_repaired']} of them repaired" if summary["num_repaired"] else ""
-    return f"Kept {summary['num_kept']} of {summary['num_pairs']} pairs{repaired}" + (
-        f"; dropped: {reasons}." if reasons else "."
-    )
+    kept = f"Kept {summary['num_kept']} of {summary['num_pairs']} pairs{repaired}"
+    kept += f"; dropped: {reasons}." if reasons else "."
+    if shares := summary.get("share_doubted"):
+        kept += " Doubted and ignored: " + ", ".join(f"{share:.1%} of {name}" for name, share in shares.items()) + "."
+    return kept
 
 
 def _judges(
@@ -149,7 +156,7 @@ def _judge_all(
     judges: Sequence[Judge],
     extractor: FeatureExtractor,
     references: References,
-) -> tuple[Judged, dict[str, Any]]:
+) -> tuple[Judged, ClassLosses, dict[str, Any]]:
     """Measure all synthetic pairs against the real ones, which the judges read in the same way."""
     own = [[group] for group in references.groups]
     info = dataset.info
@@ -166,8 +173,8 @@ def _judge_all(
     real_confidence = reading.probabilities.max(axis=1).mean(axis=(1, 2))
     parts: list[Measures] = []
     confidence, unseen = [], []
-    blocks = -(-len(pairs) // AT_ONCE)
-    for chunk, images, masks in track(_decoded(synthetic, pairs), "Judging", total=blocks, unit="blocks"):
+    losses = ClassLosses.none(info.num_classes)
+    for chunk, images, masks in in_blocks(synthetic, pairs, "Judging"):
         if images.shape[1:] != training.images.shape[1:]:
             raise DataError(
                 f"{synthetic.folder} has images of shape {images.shape[1:]}, the real ones "
@@ -180,6 +187,7 @@ def _judge_all(
         parts.append(measure(found, images, features, sources, references, are_references=False))
         confidence.append(seen.probabilities.max(axis=1).mean(axis=(1, 2)))
         unseen.append(seen.num_unseen)
+        losses.add(label_losses(seen.probabilities, masks), masks)
     measures = _joined(parts)
     judged = Judged(
         measures,
@@ -193,15 +201,7 @@ def _judge_all(
         "num_real_images": len(training),
         "num_judged_by_networks_that_saw_a_source": int((np.concatenate(unseen) == 0).sum()),
     }
-    return judged, facts
-
-
-def _decoded(
-    synthetic: SegmentationDataset, pairs: Sequence[Pair]
-) -> Iterator[tuple[Sequence[Pair], ImageArray, MaskArray]]:
-    for start in range(0, len(pairs), AT_ONCE):
-        chunk = pairs[start : start + AT_ONCE]
-        yield chunk, *load_arrays(synthetic, chunk)
+    return judged, losses, facts
 
 
 def _joined(parts: Sequence[Measures]) -> Measures:
@@ -225,9 +225,10 @@ def _write_pairs(
     decisions: Sequence[Decision],
     judged: Judged,
     judges: Sequence[Judge],
+    doubted: Doubted,
     out: Path,
 ) -> int:
-    """Copy the files of all pairs, repaired masks apart, and write their metadata.
+    """Copy the files of all pairs, new masks apart, and write their metadata.
 
     Returns:
         Number of pairs that a person dropped, which are not among `pairs`.
@@ -242,7 +243,8 @@ def _write_pairs(
         names = [line[key] for key in ("image_file_name", "mask_file_name", "instance_file_name") if key in line]
         decision = decision_of.get(image)
         for name in names:
-            if not (decision is not None and decision.repaired and name == line["mask_file_name"]):
+            has_new_mask = image in doubted.num_px or (decision is not None and decision.repaired)
+            if not (has_new_mask and name == line["mask_file_name"]):
                 copy_file(own / name, split / name)
         if decision is None:  # dropped before, or by a person
             by_person = line["image_file_name"] in dropped_by_people
@@ -251,7 +253,10 @@ def _write_pairs(
             continue
         if decision.repaired:
             _write_repaired(synthetic, Pair(image, own / line["mask_file_name"], line), judges, split)
-        lines.append({**line, "scores": scores_of[image], **decision.as_metadata()})
+        scores = scores_of[image]
+        if image in doubted.num_px:
+            scores |= {"doubted_px": doubted.num_px[image]}
+        lines.append({**line, "scores": scores, **decision.as_metadata()})
     write_metadata(split, lines)
     return num_dropped_by_people
 
