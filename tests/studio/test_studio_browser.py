@@ -146,6 +146,24 @@ def test_pointer_defect_and_refusal(browser: Any, model: Path, parts: Segmentati
         assert [told for told in visit.problems if "400" not in told] == []
 
 
+def test_a_click_beside_the_picture_fills_nothing(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        visit.page.set_viewport_size({"width": 1280, "height": 500})
+        visit.page.check("input[name=tool][value=fill]")
+        box = visit.page.locator("#canvas").bounding_box()
+        assert box["width"] > box["height"] + 40, "bars left and right of the picture"
+        for share in (0.5, 0.99):
+            for x in (box["x"] + 10, box["x"] + box["width"] - 10):
+                visit.page.mouse.click(x, box["y"] + share * box["height"])
+        assert set(visit.mask) == {0}
+        visit.page.click("#canvas")
+        assert set(visit.mask) == {1}
+        assert visit.problems == []
+
+
 def test_photographs_are_chosen_with_arrow_keys(
     browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
 ) -> None:

@@ -59,9 +59,11 @@ export class Mask {
     }
   }
 
-  // Everything of one class that hangs together with a pixel.
+  // Everything of one class that hangs together with a pixel; nothing where the point is beside the mask.
   fill(at, id) {
-    const start = Math.floor(at.y) * this.width + Math.floor(at.x), old = this.ids[start];
+    const column = Math.floor(at.x), row = Math.floor(at.y);
+    if (column < 0 || row < 0 || column >= this.width || row >= this.height) return;
+    const start = row * this.width + column, old = this.ids[start];
     if (old === id) return;
     const open = [start];
     while (open.length) {
