@@ -146,6 +146,32 @@ def test_pointer_defect_and_refusal(browser: Any, model: Path, parts: Segmentati
         assert [told for told in visit.problems if "400" not in told] == []
 
 
+def test_defects_are_remembered_as_long_as_the_mask_holds_them(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        page = visit.page
+
+        def used() -> list[int]:
+            found: list[int] = page.evaluate("JSON.parse(sessionStorage.getItem('painting')).used")
+            return found
+
+        for number in range(2):
+            page.click(f"#defects button >> nth={number}")
+            page.click("#canvas")
+        assert used() == [0, 1]
+        for button, expected in (("undo", [0]), ("undo", []), ("redo", [0]), ("clear", []), ("undo", [0])):
+            page.click(f"#{button}")
+            assert used() == expected, button
+        page.reload()
+        visit.wait("JSON.parse(sessionStorage.getItem('painting')).used.length === 1")
+        page.click("#defects button >> nth=1")
+        page.click("#canvas")
+        assert used() == [0, 1]
+        assert visit.problems == []
+
+
 def test_a_click_beside_the_picture_fills_nothing(
     browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
 ) -> None:

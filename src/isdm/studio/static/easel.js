@@ -93,7 +93,7 @@ export class Easel {
       this.#stroke(this.at);
     }
     this.draw();
-    this.onChange(tool);
+    this.onChange();
   }
 
   lift() {
@@ -109,7 +109,7 @@ export class Easel {
   moveTo(to) {
     if (this.down) {
       this.#stroke(to);
-      this.onChange(this.tool());
+      this.onChange();
     }
     this.at = to;
     this.draw();

@@ -8,6 +8,7 @@ export class Mask {
     this.width = width;
     this.base = new Uint8Array(height * width);
     this.ids = this.base.slice();
+    this.used = new Set();
     this.past = [];
     this.future = [];
   }
@@ -15,14 +16,22 @@ export class Mask {
   // Start anew over what a photograph shows already.
   reset(base) {
     this.base = Uint8Array.from(base);
-    this.ids = this.base.slice();
+    this.clear();
     this.past = [];
     this.future = [];
   }
 
+  // Numbers of the defects that were put down belong to the mask: each step back or forth takes them along.
+  get #now() { return { ids: this.ids.slice(), used: new Set(this.used) }; }
+
+  clear() {
+    this.ids = this.base.slice();
+    this.used.clear();
+  }
+
   // To be called before something changes that can be undone.
   remember() {
-    this.past.push(this.ids.slice());
+    this.past.push(this.#now);
     if (this.past.length > MOST_UNDONE) this.past.shift();
     this.future = [];
   }
@@ -33,8 +42,8 @@ export class Mask {
 
   #step(from, to) {
     if (!from.length) return false;
-    to.push(this.ids);
-    this.ids = from.pop();
+    to.push(this.#now);
+    Object.assign(this, from.pop());
     return true;
   }
 
@@ -93,6 +102,7 @@ export class Mask {
 
   put(defect, at, scale) {
     for (const [x, y] of this.covered(defect, at, scale)) this.#set(x, y, defect.class);
+    this.used.add(defect.number);
   }
 
   get isTouched() { return this.ids.some((id, at) => id !== this.base[at]); }
@@ -103,8 +113,8 @@ export class Mask {
     return btoa(text);
   }
 
-  fromText(text) {
+  fromText(text, used) {
     const ids = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    if (ids.length === this.ids.length) this.ids = ids;
+    if (ids.length === this.ids.length) Object.assign(this, { ids, used: new Set(used) });
   }
 }

@@ -13,22 +13,18 @@ const SETTINGS = ["variants", "steps", "guidance", "seed"];
 
 export function openPaint(state) {
   const mask = new Mask(state.height, state.width);
-  let defects = [], chosen = null, used = new Set(), photo = null, classId = Math.min(1, state.classes.length - 1);
+  let defects = [], chosen = null, photo = null, classId = Math.min(1, state.classes.length - 1);
   const tool = () => ({
     name: document.querySelector("input[name=tool]:checked").value,
     size: Number(at("size").value), scale: Number(at("size").value) / 100, id: classId, defect: defects[chosen],
   });
-  const changed = (by) => {
-    if (by.name === "defect" && chosen !== null) used.add(chosen);
-    keep();
-  };
-  const easel = new Easel(at("canvas"), mask, state, tool, changed, (text) => { at("place").textContent = text; });
+  const easel = new Easel(at("canvas"), mask, state, tool, keep, (text) => { at("place").textContent = text; });
 
   // What was painted survives a reload of the page.
   function keep() {
     sessionStorage.setItem("mask", mask.toText());
     sessionStorage.setItem("painting", JSON.stringify({
-      size: [state.height, state.width], photo, used: [...used], settings: SETTINGS.map((id) => at(id).value),
+      size: [state.height, state.width], photo, used: [...mask.used], settings: SETTINGS.map((id) => at(id).value),
     }));
   }
 
@@ -89,8 +85,7 @@ export function openPaint(state) {
   at("redo").addEventListener("click", () => step(true));
   at("clear").addEventListener("click", () => {
     mask.remember();
-    mask.ids = mask.base.slice();
-    used.clear();
+    mask.clear();
     easel.draw();
     keep();
   });
@@ -114,7 +109,7 @@ export function openPaint(state) {
 
   // ---- defects of real masks
   ask("/api/defects").then((found) => {
-    defects = found;
+    defects = found.map((defect, number) => ({ ...defect, number }));
     at("defects-box").hidden = at("tool-defect").hidden = !found.length;
     found.forEach((defect, number) => {
       const button = document.createElement("button"), picture = document.createElement("canvas");
@@ -138,7 +133,7 @@ export function openPaint(state) {
 
   // ---- photographs
   const NONE = "The whole picture is painted. Or paint a defect into a real photograph:";
-  async function choosePhoto(key, kept = null) {
+  async function choosePhoto(key, kept = null, used = []) {
     if (key === null) {
       photo = easel.photo = null;
       mask.reset(new Uint8Array(state.height * state.width));
@@ -152,8 +147,7 @@ export function openPaint(state) {
       mask.reset(values.mask);
       at("photo-note").textContent = `${values.name}, fitted to ${state.height} × ${state.width} pixels. What you do not touch stays as it is.`;
     }
-    if (kept) mask.fromText(kept);
-    else used.clear();
+    if (kept) mask.fromText(kept, used);
     at("no-photo").hidden = key === null;
     press(at("photos"), at("photos").querySelector(`[data-key="${key}"]`));
     easel.draw();
@@ -185,7 +179,7 @@ export function openPaint(state) {
     event.preventDefault();
     attempt(async () => {
       const values = Object.fromEntries(SETTINGS.map((id) => [id, Number(at(id).value)]));
-      const job = await send("/api/jobs", { ...values, mask: mask.toText(), photograph: photo, defects: [...used] });
+      const job = await send("/api/jobs", { ...values, mask: mask.toText(), photograph: photo, defects: [...mask.used] });
       sessionStorage.setItem("job", job.number);
       await followJob(job.number);
     });
@@ -197,8 +191,7 @@ export function openPaint(state) {
     at("photo-note").textContent = NONE;
     if (old && old.size[0] === state.height && old.size[1] === state.width) {
       SETTINGS.forEach((id, number) => { at(id).value = old.settings[number]; });
-      used = new Set(old.used);
-      await choosePhoto(old.photo, kept).catch(() => choosePhoto(null));
+      await choosePhoto(old.photo, kept, old.used).catch(() => choosePhoto(null));
     }
     const job = sessionStorage.getItem("job");
     if (job) await followJob(job).catch(() => sessionStorage.removeItem("job"));
