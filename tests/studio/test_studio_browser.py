@@ -172,6 +172,29 @@ def test_defects_are_remembered_as_long_as_the_mask_holds_them(
         assert visit.problems == []
 
 
+def test_a_page_of_another_studio_begins_anew(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        visit.page.click("#canvas")
+        old = visit.page.evaluate("({ ...sessionStorage })")
+        visit.page.reload()
+        visit.wait("JSON.parse(sessionStorage.getItem('painting')).inputs !== null")
+        assert set(visit.mask) == {0, 1}
+    other, data = many_classes(tmp_path, 4)
+    with serving(other, data.folder, None, tmp_path / "others") as address:
+        visit = Visit(browser, address)
+        visit.page.evaluate("old => Object.assign(sessionStorage, old)", old)  # as on one port, one after the other
+        visit.page.reload()
+        visit.page.wait_for_selector("body[data-ready]")
+        visit.page.press("#canvas", "3")
+        visit.page.press("#canvas", "f")
+        visit.page.click("#canvas", position={"x": 5, "y": 5})
+        assert set(visit.mask) == {2}, "nothing was painted before"
+        assert visit.problems == []
+
+
 def test_a_click_beside_the_picture_fills_nothing(
     browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
 ) -> None:

@@ -166,6 +166,8 @@ def test_wrong_requests_are_refused_in_words(studio: Client) -> None:
     many = base64.b64encode(np.full(SIDE_PX**2, 9, np.uint8).tobytes()).decode()
     assert "class 9" in studio.refused("/api/jobs", json.dumps({"mask": many}).encode())[1]
     assert "steps" in studio.refused("/api/jobs", json.dumps({"mask": many, "steps": 5000}).encode())[1]
+    values = {"mask": base64.b64encode(scratch().tobytes()).decode(), "defects": [999]}
+    assert "no defect 999" in studio.refused("/api/jobs", json.dumps(values).encode())[1]
     assert "not JSON" in studio.refused("/api/jobs", b"{")[1]
     assert "Nothing is painted" in _refused_photo(studio)
     assert "no photograph" in studio.refused("/api/photographs/train/999")[1]

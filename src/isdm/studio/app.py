@@ -55,6 +55,7 @@ def make_app(bench: Bench, token: str | None = None) -> Guard:
             "photographs": photographs.names,
             "out": str(bench.out),
             "painted": painted.count(),
+            "inputs": painted.inputs,
             "judges": browser is not None,
         }
 

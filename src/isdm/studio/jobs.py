@@ -5,7 +5,7 @@ import binascii
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,6 +24,7 @@ from isdm.data.image_files import ImageArray, MaskArray
 from isdm.data.regions import connected_regions
 from isdm.errors import DataError, IsdmError
 from isdm.studio.bench import Bench
+from isdm.studio.defects import find_defects
 from isdm.studio.photographs import Photograph
 from isdm.studio.pictures import png, preview
 from isdm.synthesis.backgrounds import seamed
@@ -127,10 +128,12 @@ class Painter:
 
         Raises:
             ConfigError: an option is wrong.
-            DataError: the mask is, or nothing is painted, or too many are waiting.
+            DataError: the mask or a defect is, or nothing is painted, or too many are waiting.
         """
         config = build(PaintConfig, values, where="what the page sent")
         mask = read_mask_text(config.mask, self._bench.size, self._bench.info.num_classes)
+        if config.defects:
+            self._check_defects(config.defects)
         if photograph is not None and (mask == photograph.mask).all():
             raise DataError("Nothing is painted on the photograph yet; choose a class and paint a defect into it.")
         with self._lock:
@@ -145,6 +148,12 @@ class Painter:
                 del self._jobs[number]
         self._worker.submit(self._paint, job).add_done_callback(lambda future: _finish(job, future))
         return job
+
+    def _check_defects(self, numbers: Sequence[int]) -> None:
+        known = [] if self._bench.dataset is None else find_defects(self._bench.dataset)
+        for number in numbers:
+            if not 0 <= number < len(known):
+                raise DataError(f"There is no defect {number}, only {len(known)}; reload the page.")
 
     def get(self, number: int) -> Job:
         """The job of that number.

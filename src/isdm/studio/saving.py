@@ -37,6 +37,11 @@ class PaintedPairs:
         }
         self._inputs = {"model": bench.model_fingerprint, "train split": str(train)}
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of the model and of the training pairs, by which a page knows whose its painting was."""
+        return dict(self._inputs)
+
     def count(self) -> int:
         """Number of pairs that are there.
 

@@ -24,7 +24,7 @@ export function openPaint(state) {
   function keep() {
     sessionStorage.setItem("mask", mask.toText());
     sessionStorage.setItem("painting", JSON.stringify({
-      size: [state.height, state.width], photo, used: [...mask.used], settings: SETTINGS.map((id) => at(id).value),
+      inputs: state.inputs, photo, used: [...mask.used], settings: SETTINGS.map((id) => at(id).value),
     }));
   }
 
@@ -181,6 +181,7 @@ export function openPaint(state) {
       const values = Object.fromEntries(SETTINGS.map((id) => [id, Number(at(id).value)]));
       const job = await send("/api/jobs", { ...values, mask: mask.toText(), photograph: photo, defects: [...mask.used] });
       sessionStorage.setItem("job", job.number);
+      keep();
       await followJob(job.number);
     });
   });
@@ -189,12 +190,13 @@ export function openPaint(state) {
   async function restore() {
     const old = JSON.parse(sessionStorage.getItem("painting") ?? "null"), kept = sessionStorage.getItem("mask");
     at("photo-note").textContent = NONE;
-    if (old && old.size[0] === state.height && old.size[1] === state.width) {
+    const isOurs = old && JSON.stringify(old.inputs) === JSON.stringify(state.inputs); // not another studio's on this port
+    if (isOurs) {
       SETTINGS.forEach((id, number) => { at(id).value = old.settings[number]; });
       await choosePhoto(old.photo, kept, old.used).catch(() => choosePhoto(null));
     }
     const job = sessionStorage.getItem("job");
-    if (job) await followJob(job).catch(() => sessionStorage.removeItem("job"));
+    if (job && isOurs) await followJob(job).catch(() => sessionStorage.removeItem("job"));
   }
   chooseTool("brush");
   restore();
