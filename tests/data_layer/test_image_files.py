@@ -91,9 +91,9 @@ def test_a_bitmap_of_16_bits_a_pixel_has_few_bits_a_channel(tmp_path: Path) -> N
 
 
 def test_another_bit_depth_than_the_datasets_is_refused(put: Put, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.png has 16 bits a channel but the dataset has 8; import"):
+    with pytest.raises(DataError, match=r"a\.png has 16 bits a channel but the dataset has 8; save it with 8"):
         read_image(write_png16(tmp_path / "a.png", GREY[:, :, None]), 1)
-    with pytest.raises(DataError, match=r"b\.png has 8 bits a channel but the dataset has 16; import"):
+    with pytest.raises(DataError, match=r"b\.png has 8 bits a channel but the dataset has 16; save it with 16"):
         read_image(put("b.png", GREY // 257), 1, 16)
 
 

@@ -81,7 +81,8 @@ def read_image(path: Path, channels: int, bit_depth: int = 8) -> ImageArray:
     bits = 8 * image.dtype.itemsize
     if bits != bit_depth:
         raise DataError(
-            f"{path} has {bits} bits a channel but the dataset has {bit_depth}; import the dataset again."
+            f"{path} has {bits} bits a channel but the dataset has {bit_depth}; save it with {bit_depth} bits, or, "
+            f"if it is the dataset's own, import that again."
         )
     return image
 
