@@ -314,6 +314,16 @@ def test_keep_and_drop_by_keyboard(
     assert len(SegmentationDataset(synthetic).pairs("train")) == 3
 
 
+def test_a_dataset_without_pairs_has_nothing_to_judge(
+    browser: Any, model: Path, parts: SegmentationDataset, synthetic: Path, tmp_path: Path
+) -> None:
+    (synthetic / "train" / "metadata.jsonl").write_text("", "utf-8")
+    with serving(model, parts.folder, synthetic, tmp_path / "painted") as address:
+        visit = Visit(browser, f"{address}/#judge")
+        visit.wait("document.getElementById('position').textContent.endsWith('holds no pairs to judge.')")
+        assert visit.page.locator("#judge button:visible, #judge select:visible").count() == 0
+
+
 @pytest.mark.parametrize("tab", ["paint", "judge"])
 def test_nothing_is_cut_off_on_a_phone(
     browser: Any, model: Path, parts: SegmentationDataset, synthetic: Path, tmp_path: Path, tab: str

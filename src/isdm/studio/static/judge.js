@@ -85,8 +85,11 @@ export function openJudge(state) {
   at("next").addEventListener("click", () => move(1));
   at("show").addEventListener("change", () => {
     const number = find(place, 1) ?? find(place, -1);
-    if (number === null) at("why").textContent = "There is no such pair.";
-    else open(number);
+    if (number !== null) open(number);
+    else {
+      tell();
+      at("why").textContent = "There is no such pair; the one shown is another.";
+    }
   });
   document.addEventListener("keydown", (event) => {
     if (at("judge").hidden || !pairs.length || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -101,16 +104,23 @@ export function openJudge(state) {
     act();
   });
 
+  function tellNone(why) {
+    for (const id of ["beside", "nearest-box", "verdicts", "which", "verdict-note"]) at(id).hidden = true;
+    at("position").textContent = why;
+  }
+
   async function show() {
     if (isOpen) return;
     if (!state.judges) {
-      at("beside").hidden = at("nearest-box").hidden = true;
-      document.querySelector(".verdicts").hidden = true;
-      at("position").textContent = "No synthetic dataset is open. Start the studio with --synthetic SYNTH to judge its pairs.";
+      tellNone("No synthetic dataset is open. Start the studio with --synthetic SYNTH to judge its pairs.");
       return;
     }
     const listed = await attempt(() => ask("/api/pairs"));
-    if (!listed || !listed.pairs.length) return;
+    if (!listed) return;
+    if (!listed.pairs.length) {
+      tellNone(`${listed.folder} holds no pairs to judge.`);
+      return;
+    }
     isOpen = true;
     ({ pairs, compares } = listed);
     open(Math.min(Number(sessionStorage.getItem("place") ?? 0), pairs.length - 1));
