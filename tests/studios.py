@@ -69,13 +69,17 @@ def make_parts(folder: Path) -> SegmentationDataset:
     return import_dataset(build(DataConfig, values), folder / "data")
 
 
-def many_classes(folder: Path, num_classes: int) -> tuple[Path, SegmentationDataset]:
+def many_classes(
+    folder: Path, num_classes: int, size: tuple[int, int] = (SIDE_PX, SIDE_PX), names: str = "class_"
+) -> tuple[Path, SegmentationDataset]:
     """A model and a dataset of so many classes, `class_1`, `class_2`, …; it has not learnt to paint them."""
     rng = np.random.default_rng(0)
     for number in range(8):
-        mask = rng.integers(0, num_classes, (SIDE_PX, SIDE_PX)).astype(np.uint8)
+        mask = rng.integers(0, num_classes, size).astype(np.uint8)
         save_image(folder / "source" / "images" / f"{number}.png", np.repeat(mask[:, :, None], 3, axis=2))
         save_image(folder / "source" / "masks" / f"{number}.png", mask)
+    declared = ["background", *(f"{names}{number}" for number in range(1, num_classes))]
+    (folder / "source" / "classes.txt").write_text("\n".join(declared), "utf-8")
     values = {"source": folder / "source", "masks": "ids", "near_duplicates": False}
     data = import_dataset(build(DataConfig, values), folder / "data")
     train(build(TrainConfig, with_preset({**TRAINING, "steps": 1})), data, folder / "model")

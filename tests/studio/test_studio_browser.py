@@ -324,6 +324,21 @@ def test_a_dataset_without_pairs_has_nothing_to_judge(
         assert visit.page.locator("#judge button:visible, #judge select:visible").count() == 0
 
 
+def test_long_class_names_and_tall_pictures_fit(browser: Any, tmp_path: Path) -> None:
+    name = "delamination_of_the_outer_layer_at_its_very_edge_number_"
+    model, data = many_classes(tmp_path, 12, (96, SIDE_PX), name)
+    with serving(model, data.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address, width=390)
+        cut_off = "(list => list.scrollWidth > list.clientWidth)(document.getElementById('classes'))"
+        assert not visit.page.evaluate(cut_off)
+        visit.page.fill("#steps", "2")
+        visit.page.click("#generate")
+        visit.wait("document.getElementById('job').textContent.startsWith('4 picture(s)')")
+        assert visit.page.locator("#pictures img").first.bounding_box()["height"] <= 540
+        visit.page.press("#canvas", "Shift+F")
+        assert visit.page.is_checked("input[value=fill]"), "as with Caps Lock"
+
+
 @pytest.mark.parametrize("tab", ["paint", "judge"])
 def test_nothing_is_cut_off_on_a_phone(
     browser: Any, model: Path, parts: SegmentationDataset, synthetic: Path, tmp_path: Path, tab: str

@@ -100,8 +100,9 @@ export function openPaint(state) {
   at("canvas").addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const names = { b: "brush", e: "eraser", f: "fill" }, digit = Number(event.key) - 1;
+    const letter = event.key.toLowerCase(); // a capital one under Caps Lock
     if (easel.key(event)) event.preventDefault();
-    else if (event.key in names) chooseTool(names[event.key]);
+    else if (letter in names) chooseTool(names[letter]);
     else if ("[-".includes(event.key)) resize(-1);
     else if ("]+".includes(event.key)) resize(1);
     else if (event.key.trim() && digit >= 0 && digit < state.classes.length) chooseClass(digit);
