@@ -339,6 +339,21 @@ def test_long_class_names_and_tall_pictures_fit(browser: Any, tmp_path: Path) ->
         assert visit.page.is_checked("input[value=fill]"), "as with Caps Lock"
 
 
+def test_the_next_pictures_do_not_wait_for_those_that_nobody_will_see(
+    browser: Any, model: Path, parts: SegmentationDataset, tmp_path: Path
+) -> None:
+    with serving(model, parts.folder, None, tmp_path / "painted") as address:
+        visit = Visit(browser, address)
+        for steps in ("1000", "2"):
+            visit.page.fill("#steps", steps)
+            visit.page.click("#generate")
+            visit.wait("document.getElementById('cancel').hidden === false")
+        visit.wait("document.getElementById('job').textContent.startsWith('4 picture(s)')")
+        first = visit.page.evaluate("fetch('/api/jobs/1').then(answer => answer.json())")
+        assert first["state"] == "cancelled"
+        assert [told for told in visit.problems if "400" not in told] == []
+
+
 @pytest.mark.parametrize("tab", ["paint", "judge"])
 def test_nothing_is_cut_off_on_a_phone(
     browser: Any, model: Path, parts: SegmentationDataset, synthetic: Path, tmp_path: Path, tab: str

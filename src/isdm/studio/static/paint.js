@@ -2,7 +2,7 @@
 
 import { ask, attempt, send } from "./api.js";
 import { Easel } from "./easel.js";
-import { followJob } from "./pictures.js";
+import { followJob, replaceJob } from "./pictures.js";
 import { Mask } from "./mask.js";
 import { addChoice, press } from "./strip.js";
 
@@ -183,7 +183,7 @@ export function openPaint(state) {
       const job = await send("/api/jobs", { ...values, mask: mask.toText(), photograph: photo, defects: [...mask.used] });
       sessionStorage.setItem("job", job.number);
       keep();
-      await followJob(job.number);
+      await replaceJob(job.number);
     });
   });
 

@@ -4,19 +4,27 @@ import { ask, attempt, complain, send } from "./api.js";
 
 const at = (id) => document.getElementById(id);
 const PAUSE_MS = 150;
-let followed = null;
+let followed = null, isOver = true;
 
-at("cancel").addEventListener("click", () => attempt(() => send(`/api/jobs/${followed}/cancel`, {})));
+const cancel = (number) => send(`/api/jobs/${number}/cancel`, {});
+at("cancel").addEventListener("click", () => attempt(() => cancel(followed)));
+
+// Show a new job instead of the one before, whose pictures nobody would see: it is not to be waited for.
+export async function replaceJob(number) {
+  if (!isOver) await cancel(followed).catch(() => {});
+  await followJob(number);
+}
 
 // Show a job until it is over.
 export async function followJob(number) {
   followed = number;
+  isOver = false;
   let job;
   try {
     do {
       job = await ask(`/api/jobs/${number}`);
       if (followed !== number) return;
-      const isOver = !["waiting", "painting"].includes(job.state);
+      isOver = !["waiting", "painting"].includes(job.state);
       at("progress").hidden = at("cancel").hidden = isOver;
       at("progress").value = job.step / job.steps;
       at("job").textContent = {
@@ -28,9 +36,9 @@ export async function followJob(number) {
       }[job.state];
       await show(job);
       if (!isOver) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    } while (["waiting", "painting"].includes(job.state));
+    } while (!isOver);
   } finally {
-    if (followed === number) at("progress").hidden = at("cancel").hidden = true;
+    if (followed === number) isOver = at("progress").hidden = at("cancel").hidden = true;
   }
   if (job.error) complain(job.error);
 }
