@@ -34,7 +34,7 @@ def test_a_name_without_letters_in_the_font_is_a_number() -> None:
 def test_what_looks_the_same_is_numbered() -> None:
     assert drawable(["a", "合成", "人工", "合成x"]) == ["a", "?? (1)", "?? (2)", "??x"]
     assert drawable(["a", "a", "Größe"]) == ["a", "a", "Größe"], "as they were"
-    assert drawable(["abcdef"], 4) == ["abc…"]
+    assert drawable(["abcdef", "abcdeg"], 4) == ["ab…f", "ab…g"], "names that begin alike are told apart"
 
 
 @pytest.fixture(scope="module")

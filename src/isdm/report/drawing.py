@@ -94,9 +94,12 @@ def legend_below(figure: Figure, panels: Sequence[Axes], *, columns: int) -> Non
 
 
 def shortened(text: str, limit: int = 18) -> str:
-    """A text of at most `limit` characters, all of them such as can be drawn."""
-    text = printable(text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """A text of at most `limit` characters, all of them such as can be drawn.
+
+    The end is kept: names of one dataset often begin alike.
+    """
+    text, end = printable(text), limit // 3
+    return text if len(text) <= limit else text[: limit - 1 - end] + "…" + text[len(text) - end :]
 
 
 @cache
