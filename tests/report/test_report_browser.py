@@ -3,9 +3,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from described import write_dataset
 from isdm.report import report
+from isdm.report.dataset_page import describe_dataset
 from studies import write_audit, write_study
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -38,6 +41,24 @@ def test_the_page_in_a_browser(tmp_path: Path, width: int, scheme: str) -> None:
             page.click("a[download='comparisons.csv']")
         saved = Path(download.value.path()).read_text("utf-8")
         assert saved == (study / "report" / "tables" / "comparisons.csv").read_text("utf-8")
+        browser.close()
+
+
+def test_a_dataset_with_long_class_names_fits_on_a_phone(tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip("no Chromium is installed")
+    mask = np.zeros((20, 20), np.uint8)
+    mask[3:9, 3:9], mask[15, 15] = 1, 2
+    names = ("background", "delamination_of_the_outer_layer_at_its_very_edge_of_the_part", "dent")
+    describe_dataset(write_dataset(tmp_path / "tiles", {"train": [mask] * 3}, names), tmp_path / "page")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 900})
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        assert "5 % of the defective pixels" in page.inner_text("main")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         browser.close()
 
 
