@@ -17,7 +17,7 @@ LIMITS = ("steps", "epochs", "max_time")
 
 
 class UNetConfig(StageConfig):
-    """Shape of the denoising network (DESIGN, section 5)."""
+    """Shape of the denoising network (docs/mathematics.md)."""
 
     base_channels: int = Field(64, ge=8, multiple_of=2)
     """Width of the first level, a multiple of `norm_groups`."""
