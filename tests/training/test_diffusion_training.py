@@ -186,7 +186,8 @@ def test_finetuning_keeps_the_process_and_the_prediction(
     assert (tuned.prediction, tuned.noise_schedule, tuned.num_train_timesteps) == ("v", "cosine", 500)
     scheduler = finetune(tuned, tmp_path / "copy", fruit, tmp_path / "tuned").scheduler.config
     assert (scheduler.prediction_type, scheduler.beta_schedule) == ("v_prediction", "squaredcos_cap_v2")
-    for name, other, value in (("prediction", "eps", "v"), ("noise_schedule", "linear", "cosine")):
+    trained = (("prediction", "eps", "v"), ("noise_schedule", "linear", "cosine"), ("num_train_timesteps", 100, 500))
+    for name, other, value in trained:
         wrong = finetune_config(tmp_path / "copy", own | {name: other})
         with pytest.raises(
             ModelError, match=f"was trained with {name}={value}; fine-tune it so: --set {name}={value}"
@@ -206,6 +207,16 @@ def test_finetuning_seeds_the_dropout_of_the_network_itself(
         torch.manual_seed(len(name))
         finetune(tuned, tmp_path / "copy", fruit, tmp_path / name)
     assert_same_run(tmp_path / "one", tmp_path / "other")
+
+
+def test_finetuning_refuses_another_network_than_the_models(
+    fruit: SegmentationDataset, model: Path, tmp_path: Path
+) -> None:
+    for name, value, own in (("dropout", 0.3, "0.0"), ("channel_multipliers", [1, 2, 2], r"\[1, 2\]")):
+        tuned = finetune_config(model, {"steps": 1, "unet": {name: value}})
+        with pytest.raises(ModelError, match=rf"unet\.{name} = .* has {own} and fine-tuning keeps it"):
+            finetune(tuned, model, fruit, tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_init_takes_over_what_fits(

@@ -124,8 +124,7 @@ def finetune(
 
     Raises:
         ModelError: `model` is no model, or its number of classes or channels is not the dataset's, or it was
-            trained with another process, prediction or kind of maps than the options name, or without labels of
-            changes where these are asked for.
+            trained with another process, prediction, kind of maps or network than the options name.
         OutputError: `out` holds something else.
     """
     base = ModelInfo.read(model)
@@ -139,19 +138,38 @@ def finetune(
         )
     pipeline = SemanticDiffusionPipeline.from_pretrained(model)
     noise_schedule, prediction = trained_process(pipeline.scheduler)
-    trained = {"instances": base.instances, "prediction": prediction, "noise_schedule": noise_schedule}
+    trained = {
+        "instances": base.instances,
+        "prediction": prediction,
+        "noise_schedule": noise_schedule,
+        "num_train_timesteps": pipeline.scheduler.config.num_train_timesteps,
+    }
     for name, value in trained.items():
         if getattr(config, name) != value:
             raise ModelError(f"{model} was trained with {name}={value}; fine-tune it so: --set {name}={value}.")
     unet = pipeline.unet
+    _refuse_another_network(config, unet, model)
+    unet.load_state_dict(checkpoint.read_raw_weights(model))
+    inputs = {"train split": info.trained_on["fingerprint"], "model": checkpoint.weights_fingerprint(model)}
+    return _fit("finetune", config, unet, dataset, info, out, inputs)
+
+
+def _refuse_another_network(config: FinetuneConfig, unet: SemanticUNet, model: Path) -> None:
+    """Refuse options of a network that are not those of the model's own, which fine-tuning keeps."""
     if config.augment and not unet.config.augmentation_labels:
         raise ModelError(
             f"{model} was trained without augment, so its network cannot be told of changes; fine-tune it with "
             f"--set augment=0, or train one with --set augment={config.augment:g}."
         )
-    unet.load_state_dict(checkpoint.read_raw_weights(model))
-    inputs = {"train split": info.trained_on["fingerprint"], "model": checkpoint.weights_fingerprint(model)}
-    return _fit("finetune", config, unet, dataset, info, out, inputs)
+    if "unet" not in config.model_fields_set:  # the defaults of a new network, which nobody asked for
+        return
+    for name, value in config.unet.model_dump().items():
+        own = unet.config[name]
+        if value != (tuple(own) if isinstance(own, list) else own):
+            raise ModelError(
+                f"unet.{name} = {value}, but the network of {model} has {own} and fine-tuning keeps it; leave the "
+                f"option out, or make a new network with `isdm train --init {model}`."
+            )
 
 
 def would_go_on(config: TrainConfig, dataset: SegmentationDataset, model: Path) -> bool:
