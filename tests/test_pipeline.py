@@ -85,3 +85,33 @@ def test_a_scheduler_says_its_prediction_in_the_words_of_diffusers() -> None:
     assert training_scheduler(1000).config.prediction_type == "epsilon"
     assert training_scheduler(1000, "cosine", "v").config.beta_schedule == "squaredcos_cap_v2"
     assert training_scheduler(1000, "cosine", "v").config.prediction_type == "v_prediction"
+
+
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        (np.zeros((8, 8), np.uint8), r"shape \(8, 8\) are not \(N, H, W\); stack them"),
+        (np.zeros((1, 1, 8, 8), np.uint8), r"shape \(1, 1, 8, 8\) are not"),
+        ([np.zeros((8, 8), np.uint8)], "as a list are not"),
+        (np.zeros((0, 8, 8), np.uint8), r"\(0, 8, 8\) hold no pixel"),
+        (np.full((1, 8, 8), 0.7), "float64 numbers are not class ids"),
+        (torch.full((1, 8, 8), 0.7), "float32 numbers are not class ids"),
+        (np.full((1, 8, 8), -1), "Class id -1 is not one"),
+        (np.full((1, 8, 8), 2), "Class id 2 is not one"),
+    ],
+)
+def test_masks_that_no_network_takes(masks: Any, told: str, tmp_path: Path) -> None:
+    """Shares of a class would be cut to whole ids, and so paint another mask than the one given."""
+    pipeline = SemanticDiffusionPipeline.from_pretrained(untrained(tmp_path, "linear", "eps"))
+    with pytest.raises(ModelError, match=told):
+        pipeline(masks, sampler="ddim", num_sampling_steps=2)
+
+
+def test_masks_as_true_and_false_or_as_a_tensor(tmp_path: Path) -> None:
+    pipeline = SemanticDiffusionPipeline.from_pretrained(untrained(tmp_path, "linear", "eps"))
+    masks = np.zeros((1, 8, 8), np.uint8)
+    masks[:, 2:5] = 1
+    options: dict[str, Any] = {"sampler": "ddim", "num_sampling_steps": 2}
+    expected = pipeline(masks, **options)
+    assert (pipeline(masks.astype(bool), **options) == expected).all()
+    assert (pipeline(torch.from_numpy(masks), **options) == expected).all()

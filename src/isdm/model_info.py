@@ -118,9 +118,20 @@ def trained_process(scheduler: DDPMScheduler) -> tuple[NoiseScheduleName, Predic
 
 
 def check_masks(masks: NDArray[np.integer[Any]], info: ModelInfo) -> None:
-    """Refuse masks that the network cannot take."""
+    """Refuse masks that the network cannot take.
+
+    Raises:
+        ModelError: they are not (N, H, W) whole numbers, are empty, or hold an id that is none of the model's.
+    """
+    if getattr(masks, "ndim", None) != 3:
+        form = f"of shape {tuple(masks.shape)}" if hasattr(masks, "shape") else f"as a {type(masks).__name__}"
+        raise ModelError(f"Masks {form} are not (N, H, W); stack them: np.stack([np.asarray(mask), …]).")
+    if 0 in masks.shape:
+        raise ModelError(f"Masks of shape {tuple(masks.shape)} hold no pixel; give one mask at least.")
     ids = np.unique(masks)
-    wrong = ids[(ids >= len(info.classes)) & (ids != 255)]
+    if ids.dtype.kind not in "iub":
+        raise ModelError(f"Masks of {ids.dtype} numbers are not class ids; give whole numbers, such as uint8.")
+    wrong = ids[((ids >= len(info.classes)) & (ids != 255)) | (ids < 0)]
     if len(wrong):
         raise ModelError(f"Class id {wrong[0]} is not one of the model's {len(info.classes)} classes.")
 
