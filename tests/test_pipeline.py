@@ -11,7 +11,7 @@ from isdm.config import NoiseScheduleName, Prediction
 from isdm.data.dataset import SegmentationClass
 from isdm.diffusion.samplers import sample_images, sampling_schedule
 from isdm.diffusion.schedule import training_schedule
-from isdm.errors import ModelError
+from isdm.errors import ConfigError, ModelError
 from isdm.model_info import ModelInfo, trained_process, training_scheduler
 from isdm.models.unet import SemanticUNet
 from isdm.pipeline import SemanticDiffusionPipeline, sample_generator
@@ -115,3 +115,18 @@ def test_masks_as_true_and_false_or_as_a_tensor(tmp_path: Path) -> None:
     expected = pipeline(masks, **options)
     assert (pipeline(masks.astype(bool), **options) == expected).all()
     assert (pipeline(torch.from_numpy(masks), **options) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"sampler": "euler"}, "sampler 'euler' is unknown; choose one of ddpm, ddim, "),
+        ({"timesteps": "rescale"}, "timesteps 'rescale' are unknown; choose respaced or rescaled"),
+        ({"sampler": "ddim", "num_sampling_steps": 0}, "0 sampling steps; give 1 to 1000"),
+        ({"sampler": "ddim", "num_sampling_steps": 0, "timesteps": "rescaled"}, "0 sampling steps; give 1 to 1000"),
+    ],
+)
+def test_a_walk_that_there_is_not(options: dict[str, Any], told: str, tmp_path: Path) -> None:
+    pipeline = SemanticDiffusionPipeline.from_pretrained(untrained(tmp_path, "linear", "eps"))
+    with pytest.raises(ConfigError, match=told):
+        pipeline(np.zeros((1, 8, 8), np.uint8), **({"num_sampling_steps": 2} | options))

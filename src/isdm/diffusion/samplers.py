@@ -7,7 +7,7 @@ so that every sampler treats guidance, clamping and the learned variance alike.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
@@ -26,6 +26,7 @@ from isdm.diffusion.schedule import (
     respaced_timesteps,
     training_schedule,
 )
+from isdm.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,17 @@ def sampling_schedule(
     timesteps: Timesteps,
     noise_schedule: NoiseScheduleName = "linear",
 ) -> NoiseSchedule:
-    """Steps that a sampler visits: a subset of the trained ones, or the paper's fresh rescaled schedule."""
+    """Steps that a sampler visits: a subset of the trained ones, or the paper's fresh rescaled schedule.
+
+    Raises:
+        ConfigError: there is no such sampler or way, or it cannot take so many steps.
+    """
+    if sampler not in get_args(Sampler):
+        raise ConfigError(f"sampler {sampler!r} is unknown; choose one of {', '.join(get_args(Sampler))}.")
+    if timesteps not in get_args(Timesteps):
+        raise ConfigError(f"timesteps {timesteps!r} are unknown; choose {' or '.join(get_args(Timesteps))}.")
+    if num_sampling_steps < 1:
+        raise ConfigError(f"{num_sampling_steps} sampling steps; give 1 to {num_train_timesteps}.")
     if timesteps == "rescaled":
         return rescaled_schedule(num_sampling_steps, noise_schedule)
     trained = training_schedule(num_train_timesteps, noise_schedule)
