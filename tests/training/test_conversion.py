@@ -113,3 +113,12 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ModelError, match="no published SDM"):
         convert_checkpoint(tmp_path / "other.pt", tmp_path / "model", None)
+
+
+def test_a_network_of_other_options_is_told_by_them(sdm_reference: Path, tmp_path: Path) -> None:
+    state = torch.load(sdm_reference / "checkpoint.pt", weights_only=True)
+    torch.save(state | {key: state[key][:3] for key in ("out.2.weight", "out.2.bias")}, tmp_path / "fixed.pt")
+    told = r"another network than the published one \(out_conv\.bias is \(3,\) and should be \(6,\).* learn_sigma"
+    with pytest.raises(ModelError, match=told):
+        convert_checkpoint(tmp_path / "fixed.pt", tmp_path / "model", sdm_reference / "config.json")
+    assert not (tmp_path / "model").exists()

@@ -74,16 +74,18 @@ def check_unet(folder: Path) -> None:
     index = weights.with_name(WEIGHTS + ".index.json")
     if index.exists():
         raise ModelError(f"{index} names other files of weights, which isdm never writes; {_AGAIN}.")
-    check_fit(options, _shapes(weights), path, weights)
+    misfit = find_misfit(options, _shapes(weights), path)
+    if misfit is not None:
+        raise ModelError(f"{weights} does not fit {path}: {misfit}; {_AGAIN}.")
 
 
-def check_fit(options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path, weights: Path) -> None:
-    """Refuse options of a network, told by `path`, that tensors of these shapes, held by `weights`, are not of.
+def find_misfit(options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path) -> str | None:
+    """The first tensor that a network of these options, told by `path`, has in another shape; None where all fit.
 
     The options' types must have been checked. Nothing is allocated.
 
     Raises:
-        ModelError: naming what does not fit.
+        ModelError: the options describe no network, or one far wider than any tensor.
     """
     _check_extent(options, shapes, path)
     try:
@@ -93,11 +95,9 @@ def check_fit(options: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(f"{path} describes no network ({reason}); {_AGAIN}.") from None
     wrong = sorted(name for name in {*expected, *shapes} if expected.get(name) != shapes.get(name))
-    if wrong:
-        raise ModelError(
-            f"{weights} does not fit {path}: {wrong[0]} is {shapes.get(wrong[0], 'missing')} and should be "
-            f"{expected.get(wrong[0], 'absent')}; {_AGAIN}."
-        )
+    if not wrong:
+        return None
+    return f"{wrong[0]} is {shapes.get(wrong[0], 'missing')} and should be {expected.get(wrong[0], 'absent')}"
 
 
 def check_scheduler(folder: Path) -> dict[str, Any]:

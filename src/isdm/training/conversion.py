@@ -15,7 +15,7 @@ from isdm.errors import ModelError
 from isdm.files import sha256_of_file
 from isdm.locking import one_at_a_time
 from isdm.model_info import ModelInfo
-from isdm.models.model_files import check_fit
+from isdm.models.model_files import find_misfit
 from isdm.models.published import PUBLISHED_DEFAULTS, StateDict, load_published_state, renamed, unet_options
 from isdm.models.unet import SemanticUNet
 from isdm.training import checkpoint as model_files
@@ -52,7 +52,12 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
         )
     if "image_size" in published:
         _check_attention(options, published)
-    check_fit(options, {name: tuple(value.shape) for name, value in weights.items()}, checkpoint, checkpoint)
+    misfit = find_misfit(options, {name: tuple(value.shape) for name, value in weights.items()}, checkpoint)
+    if misfit is not None:
+        raise ModelError(
+            f"{checkpoint} holds another network than the published one ({misfit}, in isdm's names). It must be whole, "
+            f"of the options learn_sigma, resblock_updown and use_scale_shift_norm."
+        )
     unet = SemanticUNet(**options)
     unet.load_state_dict(weights)
     size = _published_number(published, "image_size", int, PUBLISHED_DEFAULTS["image_size"])
