@@ -218,6 +218,7 @@ def published(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
         published(),
         published(**{"input_blocks.999999999.0.out_layers.3.weight": torch.zeros(1)}),
         published(**{"input_blocks.x": torch.zeros(1)}),
+        {**published(), 1: torch.zeros(2)},
         published(**{"out.7.weight": torch.zeros(1)}),
         published(**{"time_embed.0.weight": torch.zeros(1, 10**6)}),
         {"time_embed.0.weight": torch.zeros(1).expand(4, 10**9), "input_blocks.0.0.weight": torch.zeros(1)},

@@ -46,7 +46,9 @@ def load_published_state(path: Path) -> StateDict:
             f"{path} cannot be read as a checkpoint of plain tensors ({reason}); give the model or "
             f"EMA file of the published code."
         ) from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise ModelError(f"{path} is not a state dict; give the model or EMA file, not the optimiser's.")
     if "time_embed.0.weight" not in state or "input_blocks.0.0.weight" not in state:
         raise ModelError(f"{path} holds no published SDM network (no time_embed, no input_blocks).")
