@@ -94,6 +94,21 @@ def test_contradicting_options_are_refused(sdm_reference: Path, tmp_path: Path) 
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("noise_schedule", "cosine"), ("predict_xstart", True), ("use_new_attention_order", "True")]
+)
+def test_options_that_no_tensor_shows_are_not_ignored(
+    sdm_reference: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    options = json.loads((sdm_reference / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(options | {name: value}))
+    with pytest.raises(ModelError, match=rf"{name} = {value} in the published options; isdm converts"):
+        convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", tmp_path / "config.json")
+    usual = {"noise_schedule": "linear", "predict_xstart": False, "use_new_attention_order": "False"}
+    (tmp_path / "config.json").write_text(json.dumps(options | usual))
+    convert_checkpoint(sdm_reference / "checkpoint.pt", tmp_path / "model", tmp_path / "config.json")
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, ...]:
         return (Path.touch, (Path("evil-ran"),))

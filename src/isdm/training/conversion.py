@@ -24,6 +24,8 @@ Number = TypeVar("Number", int, float)
 
 KNOWN_DROP_RATE = 0.0
 ASSUMED = PUBLISHED_DEFAULTS | {"no_instance": True}
+_READABLE = {"noise_schedule": "linear", "predict_xstart": "false", "use_new_attention_order": "false"}
+"""What the published options must say of which the tensors tell nothing: networks of others would paint nonsense."""
 
 
 @one_at_a_time
@@ -38,10 +40,14 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
             are taken from here, or assumed.
 
     Raises:
-        ModelError: the file is no published network, or the options do not fit it.
+        ModelError: the file is no published network, or the options do not fit it or tell of one that isdm does not
+            sample.
         OutputError: `out` holds something else.
     """
     published: dict[str, Any] = read_yaml(config) if config is not None else {}
+    for name, value in _READABLE.items():
+        if str(published.get(name, value)).lower() != value:
+            raise ModelError(f"{name} = {published[name]} in the published options; isdm converts {value} alone.")
     state = load_published_state(checkpoint)
     options, weights = _network_of(checkpoint, state, published)
     width = options["base_channels"] * options["channel_multipliers"][-1]
@@ -55,8 +61,8 @@ def convert_checkpoint(checkpoint: Path, out: Path, config: Path | None) -> list
     misfit = find_misfit(options, {name: tuple(value.shape) for name, value in weights.items()}, checkpoint)
     if misfit is not None:
         raise ModelError(
-            f"{checkpoint} holds another network than the published one ({misfit}, in isdm's names). It must be whole, "
-            f"of the options learn_sigma, resblock_updown and use_scale_shift_norm."
+            f"{checkpoint} holds another network than the published one ({misfit}, in isdm's names). It must be "
+            f"whole, of the options learn_sigma, resblock_updown and use_scale_shift_norm."
         )
     unet = SemanticUNet(**options)
     unet.load_state_dict(weights)
