@@ -185,8 +185,13 @@ class TestCopying:
 
     def test_it_ends_the_run(self, small: dict[str, Any]) -> None:
         stopping = StopRule.of(config(small, stop_on_copying=True, holdout=0.2), 10)
-        counters = Counters(rises=COPYING_PATIENCE)
-        assert "copying" in str(stopping.reason(counters))
+        held_out = ((250, 0.6), (500, 0.5), (750, 0.6), (1000, 0.7), (1250, 0.8))
+        counters = Counters(
+            rises=COPYING_PATIENCE,
+            best_step=1240,  # by the mean loss of an epoch, which falls on
+            metrics=[{"step": 1240, "loss": 0.1}] + [{"step": s, "held_out_grid_loss": loss} for s, loss in held_out],
+        )
+        assert "copying sets in: since step 500 the loss fell" in str(stopping.reason(counters))
         assert StopRule.of(config(small), 10).reason(counters) is None
 
     def test_it_needs_held_out_images(self, small: dict[str, Any]) -> None:

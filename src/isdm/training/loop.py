@@ -45,8 +45,15 @@ class StopRule:
         if self.patience_steps is not None and counters.step - counters.best_step >= self.patience_steps:
             return f"no better epoch for {self.patience_steps:,} steps"
         if self.stop_on_copying and counters.rises >= COPYING_PATIENCE:
-            return f"copying sets in: since step {counters.best_step:,} the loss fell on training images alone"
+            step = _lowest_held_out_step(counters)
+            return f"copying sets in: since step {step:,} the loss fell on training images alone"
         return None
+
+
+def _lowest_held_out_step(counters: Counters) -> int:
+    """Step of the lowest held-out loss on the grid; the kept model may be another's, chosen by the epochs."""
+    measured = [line for line in counters.metrics if "held_out_grid_loss" in line]
+    return int(min(measured, key=lambda line: line["held_out_grid_loss"])["step"])
 
 
 class Clock:
