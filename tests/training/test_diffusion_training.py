@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,22 @@ def test_finetuning_refuses_another_network_than_the_models(
         with pytest.raises(ModelError, match=rf"unet\.{name} = .* has {own} and fine-tuning keeps it"):
             finetune(tuned, model, fruit, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
+
+
+def test_weights_of_another_network_are_named(
+    fruit: SegmentationDataset, small: dict[str, Any], model: Path, tmp_path: Path
+) -> None:
+    """Files of another training, put into this one's folder."""
+    train(config(small, steps=1), fruit, tmp_path / "other")
+    shutil.copytree(model, tmp_path / "model")
+    for name in (checkpoint.RAW_WEIGHTS, checkpoint.STATE):
+        shutil.copy(tmp_path / "other" / name, tmp_path / "model" / name)
+    told = "holds the weights of another network .* put this model's own file back"
+    with pytest.raises(ModelError, match=rf"raw_weights\.safetensors {told}"):
+        finetune(finetune_config(tmp_path / "model", {"steps": 1}), tmp_path / "model", fruit, tmp_path / "tuned")
+    same = build(TrainConfig, read_yaml(tmp_path / "model" / "config.yaml") | {"steps": 31})
+    with pytest.raises(ModelError, match=rf"state\.pt {told}"):
+        train(same, fruit, tmp_path / "model")
 
 
 def test_init_takes_over_what_fits(

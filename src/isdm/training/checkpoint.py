@@ -114,6 +114,22 @@ def read_raw_weights(folder: Path) -> Weights:
     raise ModelError(f"{folder} holds no weights; train the model again.")
 
 
+def check_weights(unet: SemanticUNet, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights, held by `path`, that are not of this network's names and shapes.
+
+    Raises:
+        ModelError: naming one that does not fit.
+    """
+    own = {name: value.shape for name, value in unet.state_dict().items()}
+    shapes = {name: value.shape for name, value in weights.items()}
+    wrong = sorted(name for name in {*own, *shapes} if own.get(name) != shapes.get(name))
+    if wrong:
+        raise ModelError(
+            f"{path} holds the weights of another network ({wrong[0]} does not fit); put this model's own file back, "
+            f"or train the model again."
+        )
+
+
 def write_state(folder: Path, weights: Weights, ema: Weights, optimizer: Any, counters: Counters) -> None:
     """Write what a resumed run needs."""
     state = {

@@ -149,7 +149,9 @@ def finetune(
             raise ModelError(f"{model} was trained with {name}={value}; fine-tune it so: --set {name}={value}.")
     unet = pipeline.unet
     _refuse_another_network(config, unet, model)
-    unet.load_state_dict(checkpoint.read_raw_weights(model))
+    weights = checkpoint.read_raw_weights(model)
+    checkpoint.check_weights(unet, weights, model / checkpoint.RAW_WEIGHTS)
+    unet.load_state_dict(weights)
     inputs = {"train split": info.trained_on["fingerprint"], "model": checkpoint.weights_fingerprint(model)}
     return _fit("finetune", config, unet, dataset, info, out, inputs)
 

@@ -91,6 +91,8 @@ class Run:
         state = checkpoint.read_state(self.out)
         if state is None:
             return
+        for part in ("weights", "ema"):
+            checkpoint.check_weights(self.unet, state[part], self.out / checkpoint.STATE)
         self.unet.load_state_dict(state["weights"])
         for name, value in self.ema.items():  # in place: another order in memory would round otherwise
             value.copy_(state["ema"][name])
