@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from isdm.config import TrainConfig, build, with_preset
 from isdm.data.dataset import SegmentationDataset
 from isdm.diffusion.process import HybridLoss
 from isdm.errors import ModelError
 from isdm.training import run
-from isdm.training.checkpoint import Counters
+from isdm.training.checkpoint import AVERAGED_WEIGHTS, Counters
 from isdm.training.diffusion import train
 from isdm.training.monitor import DIVERGENCE_SAMPLES, count_samples, divergence
 from isdm.training.randomness import epoch_steps
@@ -67,3 +68,27 @@ def test_a_training_that_diverges_ends_and_keeps_its_best_model(
         train(build(TrainConfig, with_preset(options)), fruit, tmp_path / "model")
     assert len(passes) < 60
     assert (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(("healthy", "told"), [(0, "no model was kept yet"), (12, r"the model of step \d+ is kept")])
+def test_a_training_whose_gradients_are_no_numbers_keeps_its_best_model(
+    fruit: SegmentationDataset,
+    small: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    healthy: int,
+    told: str,
+) -> None:
+    """Also one that it had not written yet, as the next save was minutes away."""
+    real = run.Run._update
+
+    def no_numbers(training: run.Run) -> None:
+        if training.counters.step >= healthy:
+            next(training.unet.parameters()).grad = torch.full_like(next(training.unet.parameters()), torch.nan)
+        real(training)
+
+    monkeypatch.setattr(run.Run, "_update", no_numbers)
+    options = small | {"unet": small["unet"] | {"patch_size": 4}, "steps": 40, "monitor_samples": 1}
+    with pytest.raises(ModelError, match=f"6 steps in a row are no numbers, up to step {healthy + 6}; {told}"):
+        train(build(TrainConfig, with_preset(options)), fruit, tmp_path / "model")
+    assert (tmp_path / "model" / AVERAGED_WEIGHTS).is_file() == bool(healthy)

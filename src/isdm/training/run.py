@@ -240,9 +240,16 @@ class Run:
         if self.num_skipped > MOST_SKIPPED:
             raise ModelError(
                 f"The gradients of {self.num_skipped} steps in a row are no numbers, up to step "
-                f"{self.counters.step}; the saved model is from before. {self._remedy}"
+                f"{self.counters.step + 1:,}; {self._save_and_name_best()}. {self._remedy}"
             )
         say(f"The gradients of step {self.counters.step + 1:,} are no numbers; it changes nothing.")
+
+    def _save_and_name_best(self) -> str:
+        """Before a run that has failed ends: write the best model so far, and say which it is."""
+        self._save_best()
+        if not (self.out / checkpoint.AVERAGED_WEIGHTS).is_file():
+            return "no model was kept yet"
+        return f"the model of step {self.counters.best_step:,} is kept"
 
     @property
     def _remedy(self) -> str:
@@ -265,7 +272,7 @@ class Run:
         try:
             of_epoch = count_samples(counters, rows, len(self.images), config.monitor_samples)
         except FloatingPointError as error:
-            raise ModelError(f"{error}; the saved model is from before. {self._remedy}") from None
+            raise ModelError(f"{error}; {self._save_and_name_best()}. {self._remedy}") from None
         of_grid = None
         if self.grid_of_training is not None and counters.step % config.grid_interval_steps == 0:
             of_grid = self._measure_grid()
