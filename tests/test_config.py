@@ -154,6 +154,13 @@ def test_rescaled_timesteps_with_a_solver_are_refused(sampler: str) -> None:
         build(SampleConfig, {"timesteps": "rescaled", "sampler": sampler})
 
 
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_a_single_step_that_leaves_the_noise_is_refused(sampler: str) -> None:
+    with pytest.raises(ConfigError, match="visits t = 0 alone"):
+        build(SampleConfig, {"steps": 1, "sampler": sampler})
+    assert build(SampleConfig, {"steps": 1, "sampler": "unipc"}).steps == 1
+
+
 def test_rescaled_timesteps_that_leave_no_signal_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 21 steps, not 20"):
         build(SampleConfig, {"timesteps": "rescaled", "steps": 20})

@@ -82,6 +82,14 @@ class SampleConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
+    def _noise_must_go(self) -> Self:
+        if self.steps == 1 and self.sampler in ("ddpm", "ddim") and self.timesteps == "respaced":
+            raise contradiction(
+                f"steps = 1 of {self.sampler} visits t = 0 alone and leaves the noise; take 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rescaled_needs_an_ancestral_sampler(self) -> Self:
         if self.timesteps == "rescaled" and self.sampler not in ("ddpm", "ddim"):
             raise contradiction(f"timesteps 'rescaled' goes with ddpm or ddim, not {self.sampler}; use 'respaced'")

@@ -63,6 +63,16 @@ def folds_of(groups: Sequence[str], sizes: Sequence[int], num_folds: int, seed: 
     return fold
 
 
+def parts_of(
+    config: SelectConfig, training: LabelledImages, groups: Sequence[str]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """For each fold the images that its judges learn from, and those that they do not see."""
+    has_foreground = [int((mask != 0).any()) for mask in training.masks]
+    fold = folds_of(groups, [1 + 4 * x for x in has_foreground], config.folds, config.seed)
+    number = np.array([fold[group] for group in groups])
+    return [(np.flatnonzero(number != k), np.flatnonzero(number == k)) for k in range(config.folds)]
+
+
 def train_judges(
     config: SelectConfig,
     training: LabelledImages,
@@ -78,14 +88,10 @@ def train_judges(
     Returns:
         The judges, and the mean foreground IoU of each on its own fold.
     """
-    has_foreground = [int((mask != 0).any()) for mask in training.masks]
-    fold = folds_of(groups, [1 + 4 * x for x in has_foreground], config.folds, config.seed)
-    number = np.array([fold[group] for group in groups])
     device = select_device(config.device)
     dtype = select_dtype(config.precision, device)
     judges, scores = [], []
-    for k in range(config.folds):
-        seen, unseen = np.flatnonzero(number != k), np.flatnonzero(number == k)
+    for k, (seen, unseen) in enumerate(parts_of(config, training, groups)):
         num_steps = judge_steps(config, len(seen))
         for place, architecture in enumerate(config.architectures):
             file = folder / f"{architecture}-{k}.safetensors"
@@ -111,7 +117,7 @@ def train_judges(
                 network = trained.network
                 scores.append(trained.validation_iou)
                 _save(network, trained.validation_iou, file)
-            own = frozenset(group for group in set(groups) if fold[group] != k)
+            own = frozenset(groups[place] for place in seen.tolist())
             judges.append(Judge(network.eval(), own, dtype))
     return judges, scores
 

@@ -27,7 +27,7 @@ from isdm.models.features import FeatureExtractor, encoder_extractor, load_extra
 from isdm.progress import progress, say, track
 from isdm.synthesis.decisions import Decision, Judged, decide
 from isdm.synthesis.doubt import ClassLosses, Doubted, label_losses, write_without_doubted
-from isdm.synthesis.judges import Judge, judge_steps, read_images, train_judges
+from isdm.synthesis.judges import Judge, judge_steps, parts_of, read_images, train_judges
 from isdm.synthesis.scores import (
     Agreement,
     Colours,
@@ -135,8 +135,8 @@ def _judges(
         raise DataError(
             f"The training split has {len(set(groups))} groups, too few for {config.folds} folds; lower --set folds=…"
         )
-    per_fold = judge_steps(config, len(training) * (config.folds - 1) // config.folds)
-    total = per_fold * config.folds * len(config.architectures)
+    steps = sum(judge_steps(config, len(seen)) for seen, _ in parts_of(config, training, groups))
+    total = steps * len(config.architectures)
     with progress("Training the judges", total=total) as bar:
         return train_judges(config, training, groups, num_classes, folder, bar.advance)
 
