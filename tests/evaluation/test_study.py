@@ -57,6 +57,8 @@ class TestRows:
     def test_more_than_there_is_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="300 images but there are 200"):
             make_rows(config(synthetic_counts=[300]), 128, {"s": 200})
+        with pytest.raises(ConfigError, match="synthetic_counts of 'few' asks for 300 images but there are 200"):
+            make_rows(config(synthetic_counts=[300]), 128, {"many": 400, "few": 200})
 
     def test_synthetic_images_go_with_all_real_ones_or_none(self) -> None:
         with pytest.raises(ConfigError, match=r"16 of the 128 real images cannot take 's'.*--train 16"):

@@ -105,7 +105,8 @@ def _rows_of(
         return [Row(real, count, arm, key=f"{key}_more-{asked}_{arm}")]
     rows = []
     for name, available in num_synthetic.items():
-        count = _resolve(asked, num_real, available, "synthetic_counts")
+        option = "synthetic_counts" if len(num_synthetic) == 1 else f"synthetic_counts of {name!r}"
+        count = _resolve(asked, num_real, available, option)
         if 0 < real < num_real:
             raise ConfigError(
                 f"A row with {real} of the {num_real} real images cannot take {name!r}, whose generator saw others. "
