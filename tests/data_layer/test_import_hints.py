@@ -1,4 +1,4 @@
-"""What an import notices: names of one part, thin objects that break, pictures that are enlarged."""
+"""What an import notices: names of one part, objects that break or vanish, pictures that are enlarged."""
 
 from pathlib import Path
 
@@ -90,3 +90,34 @@ def test_pictures_that_are_enlarged_are_told(
         assert notes[0].startswith(
             "Images: half of them or more are no larger than 40x30 and were enlarged to 64x64 "
         )
+
+
+@pytest.mark.parametrize(
+    ("size", "lost"), [("16", "5 of 6 masks compared lost all objects of a class, 4 of them all that"), ("128", "")]
+)
+def test_small_objects_that_vanish_are_told(tmp_path: Path, put: Put, noise: Noise, size: str, lost: str) -> None:
+    for number in range(6):
+        mask = np.zeros((128, 128))
+        mask[8 * number + 1, 8 * number + 1] = 2
+        if number == 4:  # another class remains
+            mask[60:100, 60:100] = 1
+        if number == 5:  # one of its two objects remains
+            mask[60:100, 60:100] = 2
+        put(f"source/images/{number}.png", noise(number, 128, 128, 3))
+        put(f"source/masks/{number}.png", mask)
+    notes = imported(tmp_path / "source", **NO_SPLIT, size=size).info.source["notes"]
+    told = [note for note in notes if "vanish at this size" in note]
+    assert bool(told) == bool(lost)
+    assert all(lost in note for note in told)
+
+
+def test_lost_objects_do_not_hide_broken_ones(tmp_path: Path, put: Put, noise: Noise) -> None:
+    rows, columns = np.mgrid[:128, :128]
+    for number in range(4):
+        scratch = np.where(np.abs(rows - 0.3 * columns - 20 * number) < 1.2, 1.0, 0.0)
+        scratch[100:124:8, 1:128:8] = 2  # many specks
+        put(f"source/images/{number}.png", noise(number, 128, 128, 3))
+        put(f"source/masks/{number}.png", scratch)
+    notes = imported(tmp_path / "source", **NO_SPLIT, size="16").info.source["notes"]
+    assert any("in 4 of the masks 4 objects became" in note for note in notes), notes
+    assert any(note.startswith("Masks: 4 of 4 masks compared lost all objects of a class: small") for note in notes)

@@ -1,4 +1,4 @@
-"""What an import notices and cannot decide: names that look like one part's, and what a size does to the pictures."""
+"""What an import notices and cannot decide: names of one part, and what a size does to pictures and objects."""
 
 import re
 from collections import Counter
@@ -58,10 +58,12 @@ def enlarged_pictures(headers: Sequence[ImageHeader], size: tuple[int, int]) -> 
     ]
 
 
-def broken_objects(
+def harmed_objects(
     pairs: Sequence[SourcePair], masks: Sequence[MaskArray], table: NDArray[np.uint8], first_foreground: int
 ) -> list[str]:
-    """A sentence where objects of the source's masks have fallen to pieces in the dataset's.
+    """A sentence each where objects of the source's masks have fallen to pieces in the dataset's, or all are gone.
+
+    A class that a mask shows no more is judged apart from the pieces of the others, which it would hide.
 
     Args:
         pairs: pairs of the source, some of them.
@@ -69,19 +71,29 @@ def broken_objects(
         table: (256,) from the source's class ids to the dataset's.
         first_foreground: the first class that is an object.
     """
-    before = after = 0
+    before = after = num_losing = num_emptied = 0
     for pair, mask in zip(pairs, masks, strict=True):
-        before += _num_objects(table[pair.load_mask()], first_foreground)
-        after += _num_objects(mask, first_foreground)
-    if after <= GROWTH * before:
-        return []
-    return [
-        f"in {len(pairs)} of the masks {before} objects became {after} pieces: thin ones break at this size. Take a "
-        f"larger --size, or --fit crop"
-    ]
+        own, left = _num_objects(table[pair.load_mask()], first_foreground), _num_objects(mask, first_foreground)
+        before += sum(own[class_id] for class_id in left)
+        after += left.total()
+        num_losing += bool(own.keys() - left.keys())
+        num_emptied += bool(own) and not left
+    notes = []
+    if after > GROWTH * before:
+        notes.append(
+            f"in {len(pairs)} of the masks {before} objects became {after} pieces: thin ones break at this size. "
+            f"Take a larger --size, or --fit crop"
+        )
+    if num_losing:
+        emptied = f", {num_emptied} of them all that they had" if num_emptied else ""
+        notes.append(
+            f"{num_losing} of {len(pairs)} masks compared lost all objects of a class{emptied}: small ones vanish at "
+            f"this size. Take a larger --size, or --fit crop with a --window"
+        )
+    return notes
 
 
-def _num_objects(mask: MaskArray, first_foreground: int) -> int:
-    """Connected pieces of each class, 8 neighbours each."""
+def _num_objects(mask: MaskArray, first_foreground: int) -> Counter[int]:
+    """Connected pieces of each class that there is, 8 neighbours each."""
     ids = [value for value in np.unique(mask).tolist() if first_foreground <= value < 255]
-    return sum(connected_regions(mask == value)[1] for value in ids)
+    return Counter({value: connected_regions(mask == value)[1] for value in ids})

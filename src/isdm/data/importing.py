@@ -21,7 +21,7 @@ from isdm.data.dataset import DatasetInfo, SegmentationDataset, Split, pair_name
 from isdm.data.defect_free import read_defect_free
 from isdm.data.grouping import with_found_groups, with_told_groups
 from isdm.data.image_files import image_header, read_mask
-from isdm.data.import_hints import COMPARED_PAIRS, broken_objects, enlarged_pictures, parts_by_name
+from isdm.data.import_hints import COMPARED_PAIRS, enlarged_pictures, harmed_objects, parts_by_name
 from isdm.data.layouts import read_source
 from isdm.data.layouts.source import Source, SourcePair
 from isdm.data.matches import Matches
@@ -238,8 +238,8 @@ def _effects_of_size(pairs: Sequence[SourcePair], outputs: Outputs, preparation:
     chosen = [pairs[index] for index in indices]
     masks = [read_mask(places[index]) for index in indices]
     enlarged = enlarged_pictures([image_header(pair.image) for pair in chosen], config.size)
-    broken = broken_objects(chosen, masks, preparation.table, preparation.info.first_foreground)
-    return [f"Images: {note}" for note in enlarged] + [f"Masks: {note}" for note in broken]
+    harmed = harmed_objects(chosen, masks, preparation.table, preparation.info.first_foreground)
+    return [f"Images: {note}" for note in enlarged] + [f"Masks: {note}" for note in harmed]
 
 
 def _listed(problems: Sequence[str], *, can_be_left_out: bool) -> str:
