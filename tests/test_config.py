@@ -244,7 +244,10 @@ def test_finetuning_has_its_own_batch_size_and_drop_rate() -> None:
     assert (FinetuneConfig().batch_size, FinetuneConfig().drop_rate) == (12, 0.2)
 
 
-@pytest.mark.parametrize(("trained", "expected"), [({"batch_size": 2}, 2), ({"batch_size": 32}, 12), ({}, 12)])
+@pytest.mark.parametrize(
+    ("trained", "expected"),
+    [({"batch_size": 2}, 2), ({"batch_size": "2"}, 2), ({"batch_size": 32}, 12), ({}, 12)],
+)
 def test_finetuning_takes_no_larger_batches_than_the_training(trained: dict[str, Any], expected: int) -> None:
     assert build(FinetuneConfig, merged(inherited_by_finetuning(trained, {}), {})).batch_size == expected
     assert build(FinetuneConfig, merged(inherited_by_finetuning(trained, {}), {"batch_size": 5})).batch_size == 5

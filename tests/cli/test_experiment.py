@@ -154,6 +154,17 @@ def test_a_wrong_seed_is_told_once(experiment: Path, seed: object) -> None:
     assert f"seed = {seed!r}" in str(told.value)
 
 
+@pytest.mark.parametrize("value", ["four", [4], {"a": 4}, float("inf"), -4])
+def test_a_batch_size_that_is_no_number_is_told_once(experiment: Path, value: object) -> None:
+    values = yaml.safe_load(experiment.read_text())
+    values["train"]["batch_size"], values["finetune"] = value, {"steps": 6}
+    experiment.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError) as told:
+        read_experiment(experiment)
+    assert str(told.value).count("batch_size = ") == 1
+    assert "train.batch_size = " in str(told.value)
+
+
 def test_seed_goes_to_every_stage(experiment: Path) -> None:
     config = read_experiment(experiment)
     assert config.finetune is not None

@@ -21,13 +21,22 @@ def inherited_by_finetuning(
     """
     inherited = {key: value for key, value in train.items() if key not in {*_OWN, *not_these}}
     usual = FinetuneConfig.model_fields["batch_size"].default
-    inherited["batch_size"] = min(usual, train.get("batch_size") or usual)
+    inherited["batch_size"] = min(usual, _count(train.get("batch_size")) or usual)
     if all(own.get(limit) is None for limit in LIMITS):
         steps = None if any(train.get(name) for name in _MAY_END_EARLY) else train.get("steps")
         inherited |= {"steps": max(1, steps // 4)} if isinstance(steps, int) else {"steps": None, "epochs": None}
     elif own.get("steps") is None:
         inherited.pop("learning_rate_decay", None)
     return inherited
+
+
+def _count(value: Any) -> int | None:
+    """A positive number as it stands in a file; None for what is none, which the training's own check tells."""
+    try:
+        count = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return count if count > 0 else None
 
 
 def limited(config: FinetuneConfig, train_steps: int | None) -> FinetuneConfig:
