@@ -183,6 +183,49 @@ def test_nothing_to_paint_into_is_said(fruit: SegmentationDataset, tmp_path: Pat
         find_backgrounds(config(painted_classes=["rust"]), fruit, masks, (32, 32))
 
 
+@pytest.mark.parametrize(
+    ("options", "window"),
+    [
+        ({"fit": "crop", "window": 24}, (24, 24)),
+        ({"fit": "tile", "window": "20x28"}, (20, 28)),
+        ({"fit": "tile"}, (16, 16)),
+        ({"fit": "crop"}, None),
+        ({"fit": "stretch"}, None),
+    ],
+)
+def test_photographs_are_seen_in_windows_as_the_dataset_was_cut(
+    options: dict[str, Any], window: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    source, rng = tmp_path / "source", np.random.default_rng(0)
+    for kind in ("images", "masks", "good"):
+        (source / kind).mkdir(parents=True)
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(source / "images" / f"{number}.png")
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(source / "good" / f"g{number}.png")
+        mask = np.zeros((48, 64), np.uint8)
+        mask[10:20, 20:30] = 1
+        Image.fromarray(mask).save(source / "masks" / f"{number}.png")
+    values = {"source": source, "size": 16, "test": 0, "validation": 0}
+    dataset = import_dataset(build(DataConfig, values | options), tmp_path / "data")
+    masks = np.zeros((1, 16, 16), np.uint8)
+    found = find_backgrounds(config(photographs=source / "good"), dataset, masks, (16, 16))
+    assert found.window == window
+    assert find_backgrounds(config(photographs=source / "good", window=12), dataset, masks, (16, 16)).window == (
+        12,
+        12,
+    )
+
+
+def test_a_window_of_the_import_that_no_photograph_has_is_not_asked_for(
+    fruit: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.arange(2700, dtype=np.uint8).reshape(30, 30, 3)).save(tmp_path / "small.png")
+    monkeypatch.setattr("isdm.synthesis.backgrounds.window_of_import", lambda _: (40, 40))
+    masks = np.zeros((1, 32, 32), np.uint8)
+    found = find_backgrounds(config(photographs=tmp_path), fruit, masks, (32, 32))
+    assert (found.window, len(found.photographs)) == (None, 1)
+
+
 @pytest.mark.parametrize("options", [{"photographs": "x"}, {"window": 8}, {"painted_classes": ["a"]}])
 def test_options_of_real_backgrounds_need_them(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="background 'real'"):

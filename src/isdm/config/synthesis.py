@@ -48,7 +48,8 @@ class SampleConfig(StageConfig):
     """Folder of pictures without defects for background `real`, painted into at their own size; without it, the
     training pairs without foreground."""
     window: Size | None = None
-    """Pixels of a photograph that the network sees; without it, the largest crop of the network's shape."""
+    """Pixels of a photograph that the network sees; without it, as many as the dataset's windows were cut of, or the
+    largest crop of the network's shape."""
     painted_classes: tuple[str, ...] | None = Field(None, min_length=1)
     """Names of the classes to paint into a real background; without it, all but the background class."""
     blend: float = Field(0.03, ge=0, le=0.25)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from isdm import provenance
 from isdm.config import SampleConfig
 from isdm.data.dataset import IGNORE_INDEX, DatasetInfo, Pair, SegmentationDataset
 from isdm.data.fitting import fit_pair
@@ -82,13 +83,24 @@ def random_window(shape: Sequence[int], window: tuple[int, int], seed: int, inde
     return slice(top, top + window[0]), slice(left, left + window[1])
 
 
+def window_of_import(dataset: SegmentationDataset) -> tuple[int, int] | None:
+    """Height and width of the windows that the dataset's pictures were cut of; None where they are whole pictures."""
+    record = provenance.read(dataset.folder)
+    options = {} if record is None else record.config
+    if options.get("fit") not in ("crop", "tile"):
+        return None
+    window = options.get("window") or (options.get("size") if options["fit"] == "tile" else None)
+    return None if window is None else (int(window[0]), int(window[1]))
+
+
 def find_backgrounds(
     config: SampleConfig, dataset: SegmentationDataset, masks: MaskArray, size: tuple[int, int]
 ) -> Backgrounds:
     """Find the pictures to paint defects into.
 
     Args:
-        config: `photographs` and `window`; without photographs the training pairs without defects are taken.
+        config: `photographs` and `window`; without photographs the training pairs without defects are taken, without
+            a window that of the dataset's import, so that defects keep their size, where any photograph is as large.
         dataset: the real dataset.
         masks: (N, H, W) those of its training pairs.
         size: height and width of the network's pictures.
@@ -112,20 +124,23 @@ def find_backgrounds(
             f"photographs = {config.photographs} is not a folder; give one with pictures without defects."
         )
     files = image_files(config.photographs)
-    if config.window is not None:
-        height, width = config.window
+    window = config.window or window_of_import(dataset)
+    if window is not None:
+        height, width = window
         headers = [image_header(path) for path in files]
         large = [f for f, x in zip(files, headers, strict=True) if x.height >= height and x.width >= width]
-        if files and not large:
+        if files and not large and config.window is not None:
             raise ConfigError(
                 f"window = {height}x{width} is larger than every picture in {config.photographs}; give a smaller one."
             )
+        if not large:
+            large, window = list(files), None
         if len(large) < len(files):
             say(f"{len(files) - len(large)} of {len(files)} photographs are smaller than {height}x{width}: left out.")
         files = large
     if not files:
         raise DataError(f"photographs = {config.photographs} holds no picture; put them there, or leave it out.")
-    return Backgrounds(dataset, (), files, config.window, size, config.seed)
+    return Backgrounds(dataset, (), files, window, size, config.seed)
 
 
 def painted_ids(config: SampleConfig, info: DatasetInfo) -> list[int]:

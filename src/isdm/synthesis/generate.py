@@ -104,6 +104,12 @@ def find_photographs(config: SampleConfig, dataset: SegmentationDataset, out: Pa
         return found
     masks = load_masks(dataset, dataset.require("train")[:1])
     backgrounds = find_backgrounds(config, dataset, masks, masks.shape[1:])
+    if config.window is None and backgrounds.window is not None:
+        height, width = backgrounds.window
+        say(
+            f"The dataset's pictures are windows of {height}x{width} pixels, so defects are painted into windows of "
+            f"that size; --set window=… takes others."
+        )
     return without_held_out(backgrounds.photographs, dataset, painted_ids(config, dataset.info))
 
 
