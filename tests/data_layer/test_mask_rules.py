@@ -40,6 +40,28 @@ def test_few_values_are_class_ids_and_255_is_ignored(put: Put) -> None:
     assert "255 is ignored (1 of 6 pixels, 16.67%)" in rule.note
 
 
+@pytest.mark.parametrize(
+    ("values", "is_spread"),
+    [
+        ([0, 85, 170, 255], True),
+        ([0, 128, 255], True),
+        ([0, 64, 128, 191, 255], True),
+        ([0, 85, 170], False),
+        ([0, 1, 2, 255], False),
+        ([0, 100, 255], False),
+    ],
+)
+def test_255_at_the_end_of_evenly_spread_values_is_told_as_a_doubt(
+    put: Put, values: list[int], is_spread: bool
+) -> None:
+    path = put("mask.png", np.repeat(np.repeat([values], 4, axis=0), 4, axis=1))
+    rule, _ = find_rule([path], None)
+    assert ("--masks colours" in rule.note) == is_spread
+    if is_spread:
+        every, _ = find_rule([path], None, "colours")
+        assert sorted(set(every.load(path).ravel().tolist())) == list(range(len(values)))
+
+
 def test_what_255_means_is_decided_from_all_masks_at_once(put: Put) -> None:
     binary_alone, with_ids = put("a.png", [[0, 255]]), put("b.png", [[1, 2]])
     rule, _ = find_rule([binary_alone, with_ids], None)

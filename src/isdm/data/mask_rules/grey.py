@@ -108,7 +108,18 @@ def ids_rule(totals: Totals, question: Question) -> Answer:
     if lost:
         said = [str(value) for value in ignored if value in counts]
         note += f", {' and '.join(said)} {'is' if len(said) == 1 else 'are'} ignored ({share(lost, totals)})"
+        if question.names is None and not question.is_explicit and IGNORE_INDEX in counts and _is_spread(found):
+            note += (
+                f"; the values are spread evenly up to {IGNORE_INDEX}, which may be a class like the others: if it "
+                f"is, import again with --masks colours"
+            )
     return Answer(MaskRule(names, colours, note + transparency_note(totals, hidden), reader), problems)
+
+
+def _is_spread(ids: list[int]) -> bool:
+    """Whether ids, the first 0, divide the range up to 255 evenly (but for rounding), as classes drawn in grey do."""
+    step = IGNORE_INDEX / len(ids)
+    return all(abs(value - place * step) <= 1 for place, value in enumerate(ids))
 
 
 def two_values_rule(totals: Totals, question: Question, shown: list[int]) -> Answer:
