@@ -62,3 +62,8 @@ def test_what_a_studys_verdict_is_worth_is_told_with_it(tmp_path: Path, capsys: 
     said = " ".join(capsys.readouterr().out.split())
     leak, late = "This study leaks, so its figures prove nothing: g1 is in both.", "after another study had read its"
     assert 0 < said.index(leak) < said.index(late) < said.index("raises the mean foreground IoU")
+
+
+def test_masks_that_do_not_steer_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not shown that the images follow their masks" in printed(found(shuffled_agreement=0.75), capsys)
+    assert "not shown" not in printed(found(), capsys)

@@ -119,6 +119,8 @@ def test_the_words_are_those_of_the_verdict() -> None:
     assert "could not be tested" in copying_verdict(untested)["headline"]
     assert "0.90" in lead(figures("copies"))
     assert "undefined" in lead(figures("copies", agreement=None))
+    assert "not shown that the images follow their masks" in lead(figures("copies", shuffled_agreement=0.85))
+    assert "not shown" not in lead(figures("copies", shuffled_agreement=0.1))
 
 
 @pytest.mark.parametrize(

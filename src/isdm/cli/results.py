@@ -13,6 +13,7 @@ from isdm.report.audit_text import (
     copying_verdict,
     fidelity_rows,
     light_warning,
+    masks_do_not_steer,
     shares,
     weak_judge,
 )
@@ -52,9 +53,9 @@ def print_agreement(audit: Mapping[str, Any]) -> None:
         table.add_row(label, _number(iou), "–" if share is None else f"{share:.3f}{ends}")
     answer("Do the synthetic images follow their masks?")
     plain_console(wraps=True).print(table)
-    weak = weak_judge(audit)
-    if weak is not None:
-        answer(weak)
+    doubt = weak_judge(audit) or masks_do_not_steer(audit)
+    if doubt is not None:
+        answer(doubt)
 
 
 def print_audit(audit: Mapping[str, Any]) -> None:

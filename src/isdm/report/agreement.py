@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from isdm.report.audit_text import agreement_interval, shares, weak_judge
+from isdm.report.audit_text import agreement_interval, masks_do_not_steer, shares, weak_judge
 from isdm.report.tables import architecture_name
 
 
@@ -23,7 +23,7 @@ def agreement(audit: Mapping[str, Any]) -> dict[str, Any]:
         "num_images": audit.get("num_synthetic_images"),
         "ratio": percent(ratio) + agreement_interval(audit, 0, 100),
         "shuffled": percent(shuffled),
-        "meaning": weak_judge(audit) or _agreement_meaning(ratio, shuffled),
+        "meaning": weak_judge(audit) or masks_do_not_steer(audit) or _agreement_meaning(ratio, shuffled),
         "bars": [
             {"label": label, "iou": number(value), "width": f"{100 * min(max(value or 0, 0), 1):.1f}"}
             for label, value in bars
@@ -40,11 +40,6 @@ def _agreement_meaning(ratio: float | None, shuffled: float | None) -> str:
         return "The agreement is not defined: on real held-out images the network finds nothing to compare with."
     if shuffled is None:
         return "Without the shuffled control this number alone says little."
-    if ratio - shuffled < 0.1:
-        return (
-            "Foreign masks fit the synthetic images nearly as well as their own, so it is not shown that the "
-            "images follow their masks."
-        )
     gist = (
         f"A network trained on real images alone reaches {percent(ratio)} of its real-image IoU on synthetic "
         f"images and their masks, {percent(shuffled)} with the masks of others: masks steer what is painted."

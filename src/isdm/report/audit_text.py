@@ -18,6 +18,8 @@ _CLEAR_SHIFT, _CLEAR_RATIO = 0.5, 1.5
 _LEAST_SPREAD = 0.01
 _LEAST_REAL_IOU = 0.1
 """IoU on real held-out images below which a judge hardly reads them, and a share of it says nothing."""
+_LEAST_LEAD = 0.1
+"""Of the share for the images' own masks over that for the masks of others; below, nothing shows that masks steer."""
 _FEW_PICTURES = 30
 
 
@@ -32,7 +34,18 @@ def lead(audit: Mapping[str, Any]) -> str:
     return (
         f"A segmenter trained on the real images finds the masks in the synthetic ones with {share:.2f}"
         f"{agreement_interval(audit, 2)} of the IoU that it reaches on real held-out images; with the masks of "
-        f"others it would be {chance:.2f}."
+        f"others it would be {chance:.2f}.{' ' + unsteered if (unsteered := masks_do_not_steer(audit)) else ''}"
+    )
+
+
+def masks_do_not_steer(audit: Mapping[str, Any]) -> str | None:
+    """That the images' own masks fit hardly better than those of others; None where they do or nobody can tell."""
+    own, others = shares(audit)
+    if own is None or others is None or own - others >= _LEAST_LEAD:
+        return None
+    return (
+        "Foreign masks fit the synthetic images nearly as well as their own, so it is not shown that the images "
+        "follow their masks."
     )
 
 
