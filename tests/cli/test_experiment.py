@@ -314,6 +314,12 @@ def test_a_plan_counts_the_pairs_that_an_import_keeps(experiment: Path, tmp_path
         assert _shape(read_experiment(experiment).data, tmp_path / "none").num_train_images == kept
 
 
+def test_a_plan_misses_a_folder_of_good_parts_as_the_import_does(experiment: Path, tmp_path: Path) -> None:
+    config = read_experiment(experiment, {"data": {"defect_free": "goood"}})
+    with pytest.raises(DataError, match=r"defect_free = .*goood is not a folder"):
+        _shape(config.data, tmp_path / "none")
+
+
 def test_settings_win_over_the_file_and_its_seed(experiment: Path) -> None:
     plain = read_experiment(experiment)
     changed = read_experiment(experiment, {"seed": 5, "data": {"train": 4}, "evaluate": {"architectures": ["unet"]}})

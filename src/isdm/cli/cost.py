@@ -19,9 +19,10 @@ from isdm.cli.recorded import changes, refusal
 from isdm.config import DataConfig, EvaluateConfig, ExperimentConfig, TrainConfig, limited
 from isdm.data.archives import opened_source
 from isdm.data.dataset import IGNORE_INDEX, SegmentationDataset
+from isdm.data.defect_free import read_defect_free
 from isdm.data.image_files import read_picture
 from isdm.data.layouts import read_source
-from isdm.data.layouts.source import SourcePair, image_files
+from isdm.data.layouts.source import SourcePair
 from isdm.data.recipes import with_recipe
 from isdm.data.splits import split_sizes
 from isdm.differences import told
@@ -163,7 +164,7 @@ def _shape_of_source(config: DataConfig) -> Shape:
     size = config.size or (image.shape[0], image.shape[1])
     test = config.test if config.folds is None else 1 / config.folds
     sizes = split_sizes(_num_kept(source.pairs, config.max_defect_free), test, config.validation)
-    num_extra = len(image_files(config.defect_free)) if config.defect_free is not None else 0
+    num_extra = len(read_defect_free(config.defect_free, ())) if config.defect_free is not None else 0
     num_train = min(sizes["train"], config.train or sizes["train"])
     return Shape(size, 1 if grey else 3, len(source.class_names), num_train + num_extra)
 
