@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,26 @@ def test_folds_keep_groups_together_and_are_even() -> None:
     totals = [sum(size for group, size in zip(groups, sizes, strict=True) if fold[group] == k) for k in range(3)]
     assert max(totals) - min(totals) < 0.1 * sum(totals)
     assert fold != folds_of(groups, [1] * 200, 3, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (
+            {"features": [1, 1, 0], "colour": [0, 0, 1]},
+            r"\(failing: features 2, colour 1\).* another folder with fewer",
+        ),
+        (
+            {"agreement": [1, 1, 1], "colour": [0, 0, 0]},
+            r"\(failing: agreement 3\).* with a smaller --set reject=… or",
+        ),
+    ],
+)
+def test_where_no_pair_passes_it_is_told_by_what(
+    fails: dict[Any, list[int]], said: str, fruit: SegmentationDataset
+) -> None:
+    text = stage._none_passes(fruit, 3, {name: np.array(values, bool) for name, values in fails.items()})
+    assert re.search(said, text)
 
 
 def test_nobody_judges_what_stems_from_its_own_images() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isdm import provenance
-from isdm.config import SelectConfig
+from isdm.config import Criterion, SelectConfig
 from isdm.data.dataset import IGNORE_INDEX, Pair, SegmentationDataset, palette_image, write_metadata
 from isdm.data.decoding import in_blocks, load_arrays
 from isdm.data.image_files import write_png
@@ -83,10 +84,7 @@ def select(
     named = [pair.metadata["image_file_name"] for pair in pairs]
     decisions = decide(config, judged, [judgements.get(name, False) for name in named])
     if not any(decision.kept for decision in decisions):
-        raise DataError(
-            f"None of the {len(pairs)} pairs of {synthetic.folder} passes; train the model longer, or select with a "
-            f"smaller --set reject=…"
-        )
+        raise DataError(_none_passes(synthetic, len(pairs), judged.fails(config)))
     doubted = Doubted.nothing(synthetic.info.num_classes)
     if config.doubt is not None:
         as_they_are = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.may_lose_pixels]
@@ -106,6 +104,17 @@ def select(
 
 
 JUDGES = "judges"
+
+
+def _none_passes(synthetic: SegmentationDataset, num_pairs: int, fails: Mapping[Criterion, NDArray[np.bool_]]) -> str:
+    """What the pairs fail by, and what can be done: `reject` moves the thresholds of two criteria alone."""
+    counts = {name: int(failed.sum()) for name, failed in fails.items() if failed.any()}
+    reasons = ", ".join(f"{name} {count}" for name, count in counts.items())
+    smaller = "a smaller --set reject=… or " if {"agreement", "copies"} & counts.keys() else ""
+    return (
+        f"None of the {num_pairs} pairs of {synthetic.folder} passes (failing: {reasons}). Train the model longer, "
+        f"or select into another folder with {smaller}fewer --set criteria=[…]."
+    )
 
 
 def _warn_of_few_groups(config: SelectConfig, groups: Sequence[str]) -> None:
