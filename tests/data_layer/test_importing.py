@@ -156,6 +156,11 @@ def test_pairs_without_defects_are_limited(fruit_source: Path, put: Put, noise: 
     assert any("34 of 40 pairs without foreground were left out" in note for note in dataset.info.source["notes"])
 
 
+def test_no_word_of_pairs_that_are_not_left_out(fruit_source: Path) -> None:
+    dataset = imported(fruit_source, max_defect_free=0.4)
+    assert not any("left out" in note for note in dataset.info.source["notes"])
+
+
 def test_fewer_training_images_are_kept_by_whole_groups(fruit_source: Path, put: Put, noise: Noise) -> None:
     for index in range(60):
         put(f"source/images/more{index // 3}_{index}.png", noise(index))

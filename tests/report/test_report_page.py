@@ -188,7 +188,10 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
 
 
 def test_folder_without_study(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no study folder"):
+    with pytest.raises(DataError, match=r"no study folder\. Make one"):
+        report(tmp_path)
+    write_study(tmp_path / "study", gallery=False)
+    with pytest.raises(DataError, match=r"no study folder\. Did you mean .*study\?"):
         report(tmp_path)
 
 

@@ -269,6 +269,8 @@ def _limit_defect_free(outputs: Outputs, info: DatasetInfo, config: DataConfig) 
     empty = np.flatnonzero(outputs.pixels[:, info.first_foreground :].sum(axis=1) == 0)
     limit = int(config.max_defect_free * (len(outputs) - len(empty)))
     dropped = np.random.default_rng(config.seed).permutation(empty)[limit:]
+    if not len(dropped):
+        return outputs, []
     note = f"{len(dropped)} of {len(empty)} pairs without foreground were left out (max_defect_free)"
     return outputs.take(np.setdiff1d(np.arange(len(outputs)), dropped)), [note]
 

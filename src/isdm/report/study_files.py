@@ -18,7 +18,9 @@ def read_study(path: Path) -> dict[str, Any]:
         DataError: the file is missing or damaged.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist, so this is no study folder. Make one with `isdm evaluate`.")
+        inside = path.parent / "study"
+        remedy = f"Did you mean {inside}?" if (inside / path.name).is_file() else "Make one with `isdm evaluate`."
+        raise DataError(f"{path} does not exist, so this is no study folder. {remedy}")
     try:
         facts = parse_yaml(path.read_text("utf-8"))
     except (YamlTextError, UnicodeDecodeError) as error:

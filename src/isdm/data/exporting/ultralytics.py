@@ -45,7 +45,7 @@ def write(export: Export, folder: Path) -> list[str]:
     if ignored.any():
         pictures = np.count_nonzero(ignored)
         notes.append(
-            f"{ignored.sum()} ignored pixels in {pictures} pictures became background: no polygon marks them"
+            f"{ignored.sum():,} ignored pixels in {pictures} pictures became background: no polygon marks them"
         )
     if parted:
         notes.append(f"{parted} objects of the instance maps have several parts; each part became an object")
