@@ -22,7 +22,7 @@ OUTLINE, IGNORED = (255, 70, 60), (70, 130, 255)
 def main(out: Path, entries: list[str]) -> None:
     """Draw the sheet."""
     sets = {name: SegmentationDataset(Path(folder)) for name, _, folder in (e.partition("=") for e in entries)}
-    figure = Figure((COLUMNS * 0.95, len(sets) * 1.95), dpi=130, layout="constrained")
+    figure = Figure((COLUMNS * 0.95, len(sets) * 1.95), dpi=100, layout="constrained")
     axes = figure.subplots(len(sets), 1)
     chosen: dict[str, None] = {}
     for axis, (name, dataset) in zip(np.atleast_1d(axes), sets.items(), strict=True):
