@@ -58,7 +58,7 @@ def report(
 ) -> Path:
     """Write STUDY/report (page, figures, tables) from the files of a study and give the path of the page.
 
-    An unfinished study gives a report on the cells that are there, and says so.
+    A study that was given more repeats and has not finished them gives a report on those before, and says so.
 
     Args:
         study: folder that `evaluate` wrote.
