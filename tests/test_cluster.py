@@ -143,3 +143,25 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str, rule: str
     pytest.importorskip("ray")
     with pytest.raises(ConfigError, match=rule), cluster.connected(address):
         pass
+
+
+def test_a_cluster_that_has_only_just_been_started_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    answers = [ConnectionError("not yet"), ConnectionError("not yet"), None]
+    monkeypatch.setattr(cluster, "_require_reachable", lambda address: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+    def init(**_: object) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(ray, "init", init)
+    with cluster.connected("10.0.0.1:6379") as found:
+        assert found is ray
+    answers[:] = [ConnectionError("not at all\nmore")] * 3
+    with (
+        pytest.raises(ConfigError, match=r"no cluster answers there \(not at all\)"),
+        cluster.connected("10.0.0.1:1"),
+    ):
+        pass
+    assert not answers

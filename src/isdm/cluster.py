@@ -20,6 +20,8 @@ from isdm.signals import handlers_kept
 
 REACH_SECONDS = 10.0
 RESTART_SECONDS = 1.0
+MOST_ATTEMPTS = 3
+"""Times that a cluster is called which listens and does not answer, as one that has only just been started."""
 MOST_CALLS = 300
 """Seconds that a lost worker has to come back."""
 _TOKEN = ".shared"
@@ -58,14 +60,20 @@ def connected(address: str) -> Iterator[Any]:
     if address != "auto":
         options = {"log_to_driver": False, "logging_level": "ERROR"}
         _require_reachable(address)
-    try:
-        with handlers_kept():  # Ray's own would end the process without a word on how to go on
-            ray.init(address="local" if address == "auto" else address, **options)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"--ray {address}: no cluster answers there ({reason}). Start one with `ray start --head`, or give auto."
-        ) from None
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        try:
+            with handlers_kept():  # Ray's own would end the process without a word on how to go on
+                ray.init(address="local" if address == "auto" else address, **options)
+            break
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == MOST_ATTEMPTS:
+                reason = str(error).splitlines()[0]
+                raise ConfigError(
+                    f"--ray {address}: no cluster answers there ({reason}). Start one with `ray start --head`, or "
+                    f"give auto."
+                ) from None
+            time.sleep(RESTART_SECONDS)
     try:
         yield ray
     finally:

@@ -18,9 +18,9 @@ from isdm.pipeline import SemanticDiffusionPipeline
 from isdm.progress import progress, say
 from isdm.synthesis.backgrounds import find_backgrounds, painted_ids
 from isdm.synthesis.held_out import without_held_out
+from isdm.synthesis.painters import sample_on_ray
 from isdm.synthesis.painting import open_job, paint
 from isdm.synthesis.parts import Parts
-from isdm.synthesis.workers import sample_on_ray
 from isdm.training.checkpoint import weights_fingerprint
 
 MAY_CHANGE = frozenset({"batch_size", "device", "precision", "compile"})

@@ -12,7 +12,7 @@ import pytest
 from isdm.config import SampleConfig, build
 from isdm.data.dataset import SegmentationDataset
 from isdm.errors import OutputError
-from isdm.synthesis import workers
+from isdm.synthesis import painters
 from isdm.synthesis.generate import sample
 from ray_head import running_head
 
@@ -56,9 +56,9 @@ def test_workers_paint_the_same_pictures(
     """Also when one of them is killed on the way."""
     alone = sample(config(), model, fruit, tmp_path / "alone")
     shared = tmp_path / "shared"
-    real = workers.Painter.paint
+    real = painters.Painter.paint
 
-    class Dies(workers.Painter):
+    class Dies(painters.Painter):
         def paint(self, indices: Any) -> None:
             if 4 in indices and not (tmp_path / "died").exists():
                 (tmp_path / "died").touch()
@@ -67,7 +67,7 @@ def test_workers_paint_the_same_pictures(
             real(self, indices)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "Painter", Dies)
+        patch.setattr(painters, "Painter", Dies)
         painted = sample(config(), model, fruit, shared, ray=address)
     assert (tmp_path / "died").exists()
     assert lines(shared) == lines(tmp_path / "alone")
@@ -81,12 +81,12 @@ def test_workers_paint_the_same_pictures(
 def test_an_error_of_a_worker_is_the_users(
     fruit: SegmentationDataset, model: Path, tmp_path: Path, running: str
 ) -> None:
-    class Blind(workers.Painter):
+    class Blind(painters.Painter):
         def sees(self, folder: Path, token: str) -> bool:
             return False
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "Painter", Blind)
+        patch.setattr(painters, "Painter", Blind)
         with pytest.raises(OutputError, match="all machines share"):
             sample(config(), model, fruit, tmp_path / "shared", ray=running)
 
@@ -111,7 +111,7 @@ def node(cpu: float | None, gpu: float | None = None, *, alive: bool = True) -> 
 def test_no_worker_waits_for_a_core_that_its_machine_lacks(
     nodes: list[dict[str, Any]], num_workers: int, share: dict[str, float]
 ) -> None:
-    assert workers.shares_of(nodes) == (num_workers, share)
+    assert painters.shares_of(nodes) == (num_workers, share)
 
 
 def test_the_number_of_workers_and_their_share_are_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +129,6 @@ def test_the_number_of_workers_and_their_share_are_said(capsys: pytest.CaptureFi
             return self
 
     ray = Ray()
-    assert len(workers._start(ray, ())) == 8
+    assert len(painters._start(ray, ())) == 8
     assert ray.asked == {"max_restarts": -1, "num_gpus": 1, "num_cpus": 0.25}
     assert "8 workers paint, one on each GPU with 0.25 of a core." in capsys.readouterr().err
