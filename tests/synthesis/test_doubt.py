@@ -20,8 +20,9 @@ from isdm.data.dataset import (
     write_metadata,
     write_pair,
 )
-from isdm.data.judgements import append_judgement
+from isdm.data.judgements import KEPT, append_judgement
 from isdm.synthesis import select as stage
+from isdm.synthesis.decisions import Decision
 from isdm.synthesis.doubt import ClassLosses, label_losses, without_doubted
 from isdm.synthesis.judges import Judge
 from isdm.synthesis.select import select
@@ -156,6 +157,13 @@ def test_what_a_person_kept_is_left_as_it_is(
     assert not (masks[0][1:] == IGNORE_INDEX).any()
     assert (masks[2][1:] == IGNORE_INDEX).any()
     assert "doubted_px" not in chosen.pairs("train")[0].metadata["scores"]
+
+
+def test_masks_of_judges_and_of_people_lose_nothing() -> None:
+    assert Decision(True).may_lose_pixels
+    assert not Decision(True, "agreement: mask of the judges taken", repaired=True).may_lose_pixels
+    assert not Decision(True, KEPT).may_lose_pixels
+    assert not Decision(False, "colour").may_lose_pixels
 
 
 def test_without_doubt_no_mask_changes(sets: tuple[SegmentationDataset, SegmentationDataset], tmp_path: Path) -> None:
