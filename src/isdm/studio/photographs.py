@@ -14,7 +14,7 @@ from isdm.data.fitting import fit_pair
 from isdm.data.image_files import ImageArray, MaskArray, image_header, read_image
 from isdm.errors import DataError
 from isdm.studio.bench import Bench
-from isdm.synthesis.backgrounds import largest_crop
+from isdm.synthesis.backgrounds import largest_crop, window_of_import
 from isdm.synthesis.held_out import Fault, faults_of
 
 MOST_BYTES = 20_000_000
@@ -127,10 +127,17 @@ class Photographs:
             )
 
     def _fitted(self, upload: _Upload) -> Photograph:
-        """The middle of an upload, as large as the network's aspect ratio allows, at the network's size."""
+        """The middle of an upload at the network's size.
+
+        It is as large as the windows that the dataset was cut into, so that defects keep their size; where there are
+        none or the upload is smaller, as large as the network's aspect ratio allows.
+        """
         info, size = self._bench.info, self._bench.size
         image = read_image(upload.file, info.channels, info.bit_depth)
-        height, width = largest_crop(image.shape[:2], size)
+        window = None if self._bench.dataset is None else window_of_import(self._bench.dataset)
+        if window is None or window[0] > image.shape[0] or window[1] > image.shape[1]:
+            window = largest_crop(image.shape[:2], size)
+        height, width = window
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         part = np.ascontiguousarray(image[top : top + height, left : left + width])
         fitted, mask = fit_pair(part, np.zeros((height, width), np.uint8), size, "stretch")
